@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"tapgate/nwfilter"
+)
+
+// values maps a parameter's name to its list of values.
+type values map[string][]string
+
+// flatRule is one rule at one place of the tree of references.
+type flatRule struct {
+	rule   *nwfilter.Rule
+	filter *nwfilter.Filter
+	env    values
+	path   []string
+}
+
+type flattener struct {
+	lookup  func(string) *nwfilter.Filter
+	rules   []flatRule
+	missing []MissingUse
+}
+
+func makeValues(params []nwfilter.Parameter) values {
+	env := values{}
+	for _, p := range params {
+		env[p.Name] = append(env[p.Name], p.Value)
+	}
+	return env
+}
+
+// enter is the environment inside a reference: its own parameters are
+// defaults that everything of the caller overrides, list by list.
+func (env values) enter(params []nwfilter.Parameter) values {
+	if len(params) == 0 {
+		return env
+	}
+	inner := makeValues(params)
+	for name, list := range env {
+		inner[name] = list
+	}
+	return inner
+}
+
+// maxRules bounds what references that fan out may produce.
+const maxRules = 1 << 20
+
+// walk appends the rules of f and of what it references, depth first in
+// document order. path ends with f's own name.
+func (w *flattener) walk(f *nwfilter.Filter, env values, path []string) error {
+	for _, entry := range f.Entries {
+		if entry.Rule != nil {
+			w.noteMissing(entry.Rule, env, path)
+			w.rules = append(w.rules, flatRule{entry.Rule, f, env, path})
+			if len(w.rules) > maxRules {
+				return &Error{Pos: entry.Rule.Pos, Path: path, Message: "the references multiply to more than a million rules"}
+			}
+			continue
+		}
+		ref := entry.Reference
+		inner := append(slices.Clone(path), ref.Filter)
+		if slices.Contains(path, ref.Filter) {
+			return &Error{Pos: ref.Pos, Message: "filter references loop: " + strings.Join(inner, " → ")}
+		}
+		next := w.lookup(ref.Filter)
+		if next == nil {
+			return &Error{Pos: ref.Pos, Path: inner,
+				Message: "filter \"" + ref.Filter + "\" is referenced but not defined",
+				Hint:    "define it with \"tapgate filter define\""}
+		}
+		if err := w.walk(next, env.enter(ref.Parameters), inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *flattener) noteMissing(r *nwfilter.Rule, env values, path []string) {
+	for _, a := range references(r) {
+		v := a.Value.Variable
+		list := env[v.Name]
+		if len(list) > 0 && v.Index < int64(len(list)) {
+			continue
+		}
+		if slices.ContainsFunc(w.missing, func(u MissingUse) bool { return u.Variable == *v }) {
+			continue
+		}
+		w.missing = append(w.missing, MissingUse{*v, a.Pos, path, len(list)})
+	}
+}

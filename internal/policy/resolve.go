@@ -1,0 +1,91 @@
+package policy
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"strings"
+
+	"tapgate/nwfilter"
+)
+
+// LearningParameter is the binding parameter that chooses how a missing IP is
+// learned: any, dhcp or none.
+const LearningParameter = "CTRL_IP_LEARNING"
+
+// Resolve works out the filter that lookup knows as name, for a guest with
+// this MAC address and these parameters. lookup returns nil for a name it does
+// not know. Errors are *Error and *MissingError.
+func Resolve(name string, mac net.HardwareAddr, params []nwfilter.Parameter, lookup func(string) *nwfilter.Filter) (*Policy, error) {
+	top := lookup(name)
+	if top == nil {
+		return nil, &Error{Message: "filter \"" + name + "\" is not defined", Hint: "\"tapgate filter list\" shows what is"}
+	}
+	env := makeValues(params)
+	if _, given := env["MAC"]; !given {
+		env["MAC"] = []string{mac.String()}
+	}
+	w := flattener{lookup: lookup}
+	if err := w.walk(top, env, []string{name}); err != nil {
+		return nil, err
+	}
+	if len(w.missing) > 0 {
+		return nil, missingError(w.missing, env)
+	}
+	rules := order(w.rules)
+	p := &Policy{Filter: name, MAC: mac}
+	b := builder{policy: p}
+	if err := b.build(rules); err != nil {
+		return nil, err
+	}
+	p.number()
+	return p, nil
+}
+
+func missingError(uses []MissingUse, env values) error {
+	err := &MissingError{Uses: uses}
+	if len(uses) == 1 && uses[0].Variable.String() == "IP" {
+		mode := "any"
+		if list := env[LearningParameter]; len(list) > 0 {
+			mode = strings.ToLower(list[0])
+		}
+		switch mode {
+		case "any", "dhcp":
+			err.Learnable = true
+		case "none":
+		default:
+			return &Error{Message: LearningParameter + " is \"" + mode + "\"; it takes any, dhcp or none"}
+		}
+	}
+	return err
+}
+
+// order sorts rules as libvirt does: those of root filters first, then by
+// priority; equal ones keep the order of the walk.
+func order(rules []flatRule) []flatRule {
+	slices.SortStableFunc(rules, func(a, b flatRule) int {
+		aSub, bSub := a.filter.Chain != nwfilter.RootChain, b.filter.Chain != nwfilter.RootChain
+		switch {
+		case aSub && !bSub:
+			return 1
+		case bSub && !aSub:
+			return -1
+		}
+		return cmp.Compare(a.rule.Priority, b.rule.Priority)
+	})
+	return rules
+}
+
+// number gives the clauses their IDs in the order in which lists are shown,
+// and sums up the facts.
+func (p *Policy) number() {
+	for _, d := range Directions {
+		for _, l := range []*List{p.Link[d], p.Network[d]} {
+			for c := range l.All {
+				c.ID = len(p.Clauses)
+				p.Clauses = append(p.Clauses, c)
+				p.Facts.add(c, l.Stage)
+			}
+		}
+	}
+}
