@@ -1,0 +1,35 @@
+package conntracktest
+
+// FTP, with o (10.0.0.111, fd00::6f) as the client and r (10.0.0.114, fd00::72)
+// as the server. They differ from what nf_conntrack's helper does by the
+// decision `ftp-stream`: control streams are followed byte by byte.
+var ftpCases = []FTPCase{
+	{"active", `open · o"USER x\r\n" · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL · r:20>1025 S REL · o:1025>20 SA EST · r:20>1025 A EST`},
+	{"the first segment counts", `open · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL`},
+	{"behind another command in one segment", `open · o"USER x\r\nPORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL`},
+	{"split over segments", `open · o"POR" · o"T 10,0,0,111,4," · o"1" · o"\r\n" · r:20>1025 S REL`},
+	{"split differently when sent again", `open · o"POR" · -3 o"PORT 10,0," · -4 o"0,0,0,111,4,1\r\n" · r:20>1025 S REL`},
+	{"active, extended", `open · o"EPRT |1|10.0.0.111|1025|\r\n" · r:20>1025 S REL`},
+	{"passive", `open · r"220 hello\r\n" · r"227 Entering Passive Mode (10,0,0,114,4,2).\r\n" · o:4000>1026 S REL · r:1026>4000 SA EST`},
+	{"passive, extended", `open · r"229 Entering Extended Passive Mode (|||1026|)\r\n" · o:4000>1026 S REL`},
+	{"active over IPv6", `v6 · open · o"EPRT |2|fd00::6f|1025|\r\n" · r:20>1025 S REL`},
+	{"passive over IPv6", `v6 · open · r"229 (|||1026|)\r\n" · o:4000>1026 S REL`},
+	{"passive, foreign address", `open · r"227 (10,0,0,120,4,2)\r\n" · o:4000>1026 S NEW`},
+	{"active, foreign address", `open · o"PORT 10,0,0,120,4,1\r\n" · r:20>1025 S NEW`},
+	{"active, the server's address", `open · o"PORT 10,0,0,114,4,1\r\n" · o:4000>1025 S NEW · r:20>1025 S NEW`},
+	{"passive, the client's address", `open · r"227 (10,0,0,111,4,2)\r\n" · o:4000>1026 S NEW · r:20>1026 S NEW`},
+	{"incomplete commands pass", `open · o"POR" · o"\r\nPORT\r\n" · o"PORT 10,0,0\r\n" · o"E" · o"\r\nEPRT |2|10.0.0.111|1025|\r\n" · r"229 (|||0|)\r\n" · r:20>1025 S NEW · o:4000>1026 S NEW`},
+	{"directions are told apart", `open · r"PORT 10,0,0,114,4,1\r\n" · o"227 (10,0,0,111,4,2)\r\n" · o:4000>1025 S NEW · r:20>1026 S NEW`},
+	{"used up by a FIN", `open · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 FA INV · r:20>1025 S NEW`},
+	{"used up by a SYN that a rule drops", `open · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S! REL · r:20>1025 S NEW`},
+	{"another host", `open · o"PORT 10,0,0,111,4,1\r\n" · x:20>1025 S NEW · r:20>1025 S REL`},
+	{"any source port, once", `open · o"PORT 10,0,0,111,4,1\r\n" · r:777>1025 S REL · r:20>1025 S NEW`},
+	{"another port", `open · o"PORT 10,0,0,111,4,1\r\n" · r:20>1026 S NEW`},
+	{"the other way", `open · o"PORT 10,0,0,111,4,1\r\n" · o:4000>1025 S NEW`},
+	{"replaced by the next", `open · o"PORT 10,0,0,111,4,1\r\n" · o"PORT 10,0,0,111,4,2\r\n" · r:20>1025 S NEW · r:20>1026 S REL`},
+	{"lives 300 s", `open · o"NOOP\r\n" · r"200 ok\r\n" · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · o"LIST\r\n" · +299s · r:20>1025 S REL`},
+	{"ends after 300 s", `open · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · o"LIST\r\n" · r"150 ok\r\n" · +300s · r:20>1025 S NEW`},
+	{"a repeated command prolongs nothing", `open · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · +200s · -21 o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · +100s · r:20>1025 S NEW`},
+	{"an existing connection stays NEW", `open · r:20>1025 S NEW · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S NEW · r:21>1025 S REL`},
+	{"behind a gap", `open · o"NOOP\r\n" · +3 o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S NEW · o"PORT 10,0,0,111,4,1\r\n" · r:20>1026 S NEW · r:21>1025 S REL`},
+}

@@ -1,0 +1,31 @@
+package conntracktest
+
+// TCP windows, retransmissions and the timeouts that depend on them.
+var windowCases = []Case{
+	{Name: "upper edge of the window", Script: "3WHS · o:A(9193,5001) EST"},
+	{Name: "overshoot within one window", Script: "3WHS · o:A(17384,5001) EST"},
+	{Name: "overshoot of more than a window", Script: "3WHS · o:A(17385,5001) INV"},
+	{Name: "the ACK of an overshoot passes", Script: "3WHS · o:A(9194,5001)+100 EST · r:A(5001,9294) EST"},
+	{Name: "data across the window's edge", Script: "3WHS · o:A(9191,5001)+1000 EST"},
+	{Name: "old segments are ignored", Script: "3WHS · o:A(-7192,5001) EST · o:A(-98999,5001) EST · o:FA(-98999,5001) EST [ESTABLISHED]"},
+	{Name: "ACK of what was not sent", Script: "3WHS · o:A(1001,5002) INV · r:A(5001,1002) INV"},
+	{Name: "old ACKs are ignored", Script: "3WHS · o:A(1001,-60999) EST · o:A(1001,-61000) EST · o:FA(1001,-61000) EST [ESTABLISHED]"},
+	{Name: "window scale from both sides", Script: "o:S scale=7 win=1000 NEW · r:SA scale=7 win=1000 EST · o:A win=1000 EST · r:A(133001,1001) EST"},
+	{Name: "window scale from one side", Script: "o:S scale=7 win=1000 NEW · r:SA win=1000 EST · o:A win=1000 EST · r:A(6001,1001) EST · r:A(7002,1001) INV"},
+	{Name: "window scale above 14", Script: "o:S scale=200 win=1 NEW · r:SA scale=200 win=1 EST · o:A win=1 EST · r:A(21385,1001) win=1 EST · r:A(37770,1001) win=1 INV"},
+	{Name: "SACK up to what was sent", Script: "o:S sackok NEW · r:SA sackok EST · o:A EST · o:A+1000 EST · r:A(5001,1001) sack=1501-2001 EST · r:A(5001,1001) sack=1501-2002 INV"},
+	{Name: "SACK that was not offered", Script: "3WHS · o:A+1000 EST · r:A(5001,1001) sack=1501-90000 EST"},
+	{Name: "a refused FIN from both sides", Script: "3WHS · o:FA(1001,5900) INV · r:FA(5001,1900) INV · +299s · o:A(1001,5001) EST"},
+	{Name: "a refused FIN from both sides leaves 300 s", Script: "3WHS · o:FA(1001,5900) INV · r:FA(5001,1900) INV · +300s · o:A(1001,5001) NEW"},
+	{Name: "a refused FIN from one side", Script: "3WHS · o:FA(1001,5900) INV · o:FA(1001,5900) INV · +300s · o:A(1001,5001) EST"},
+	{Name: "three repeats of an ACK leave 300 s", Script: "3WHS · o:A EST · o:A EST · o:A EST · +300s · r:A NEW"},
+	{Name: "two repeats of an ACK do not", Script: "3WHS · o:A EST · o:A EST · +300s · r:A EST"},
+	{Name: "progress after repeats", Script: "3WHS · o:A EST · o:A EST · o:A EST · r:A EST · +300s · r:A EST"},
+	{Name: "data without ACK leaves 300 s", Script: "3WHS · o:PA+10 EST · +300s · r:A NEW"},
+	{Name: "data with ACK", Script: "3WHS · o:PA+10 EST · r:A EST · +300s · r:A EST"},
+	{Name: "closed window leaves 300 s", Script: "3WHS · o:PA+10 EST · r:A win=0 EST · +300s · r:A NEW"},
+	{Name: "across the wrap", Script: "o:S(0xfffffff0) NEW · r:SA(0xffffff00) EST · o:A EST · o:PA+100 EST · r:A EST · r:PA+1000 EST · o:A EST [ESTABLISHED]"},
+	{Name: "ACK one too high across the wrap", Script: "o:S(0xfffffff0) NEW · r:SA(0xffffff00) EST · o:A EST · o:PA+100 EST · r:A(0xffffff01,0x56) INV · r:A(0xffffff01,0x55) EST"},
+	{Name: "padding is not data", Script: "o:S NEW · r:SA(5000,1002) INV · r:SA(5000,1001) EST"},
+	{Name: "IPv4 zero window probe", Script: "3WHS · r:A win=0 EST · o:A+1 EST · r:A(5001,1001) win=0 EST · r:A(5001,1002) win=100 EST"},
+}

@@ -1,0 +1,80 @@
+package conntracktest
+
+import (
+	"testing"
+	"time"
+
+	"tapgate/internal/conntrack"
+	"tapgate/internal/packet"
+)
+
+// Engine is a connection tracker under test, with an empty table.
+type Engine interface {
+	// Judge tells a packet's state and direction at a time in nanoseconds,
+	// and commits it if accept.
+	Judge(t *testing.T, frame []byte, out bool, now int64, accept bool) (packet.State, packet.Direction)
+	// TCPState names the state of the only connection in the table, "" if
+	// there is none that lives.
+	TCPState(t *testing.T, now int64) string
+}
+
+// Case is a sequence with the states that every tracker must find.
+type Case struct {
+	Name   string
+	Script string
+	Strict bool // only a SYN opens a TCP connection
+}
+
+// start is when every sequence begins.
+const start = int64(1000 * time.Second)
+
+// Run puts all cases through new engines.
+func Run(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			steps, err := Script(c.Script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runSteps(t, begin(t, conntrack.Config{PickUp: !c.Strict}), steps)
+		})
+	}
+}
+
+func runSteps(t *testing.T, engine Engine, steps []Step) {
+	t.Helper()
+	now := start
+	for i, s := range steps {
+		now += int64(s.Pause)
+		if s.Frame == nil {
+			continue
+		}
+		state, direction := engine.Judge(t, s.Frame, s.Out, now, !s.Drop)
+		if state != s.State {
+			t.Fatalf("step %d, %s: state %s", i+1, s.Text, StateName(state))
+		}
+		if s.Direction != 0 && direction != s.Direction {
+			t.Fatalf("step %d, %s: direction %d", i+1, s.Text, direction)
+		}
+		if s.TCPState == "" {
+			continue
+		}
+		want := s.TCPState
+		if want == "gone" {
+			want = ""
+		}
+		if got := engine.TCPState(t, now); got != want {
+			t.Fatalf("step %d, %s: the connection is in state %q", i+1, s.Text, got)
+		}
+	}
+}
+
+// StateName is the notation's word for a state.
+func StateName(state packet.State) string {
+	for name, s := range states {
+		if s == state {
+			return name
+		}
+	}
+	return "none"
+}

@@ -1,0 +1,213 @@
+package conntrack
+
+import (
+	"fmt"
+
+	"tapgate/internal/packet"
+)
+
+// delimiter is the symbol beyond the byte values: whatever byte the line chose
+// as its delimiter (actDelimiter). It goes before the byte's own meaning.
+const delimiter = 256
+
+const symbols = 257
+
+const (
+	digits    = "0123456789"
+	hexDigits = digits + "abcdefABCDEF"
+)
+
+// visible are the printable ASCII characters without the digits and the space:
+// what a line may choose as its delimiter.
+func visible() string {
+	var s []byte
+	for c := byte('!'); c <= '~'; c++ {
+		if c < '0' || c > '9' {
+			s = append(s, c)
+		}
+	}
+	return string(s)
+}
+
+// grammar is an automaton in the making: a row of transitions for each state.
+// Unless a rule says otherwise any byte fails the line, and a line feed starts
+// the next one.
+type grammar struct {
+	rows [][symbols]step
+	side []packet.Direction // of each state
+}
+
+func newGrammar() *grammar {
+	g := &grammar{}
+	for range 2 { // line…, then skip…
+		g.state(packet.Original)
+		g.state(packet.Reply)
+	}
+	return g
+}
+
+// state adds a state for lines of direction d.
+func (g *grammar) state(d packet.Direction) state {
+	if len(g.rows) == automatonStates {
+		panic("conntrack: grammar with too many states")
+	}
+	var row [symbols]step
+	for i := range row {
+		row[i] = step{next: state(d) + 1}
+	}
+	row['\n'] = step{next: state(d) - 1, do: actLine}
+	g.rows = append(g.rows, row)
+	g.side = append(g.side, d)
+	return state(len(g.rows) - 1)
+}
+
+// then adds a state of the same direction as from.
+func (g *grammar) then(from state) state { return g.state(g.side[from]) }
+
+// on leads each of the characters from one state to another.
+func (g *grammar) on(from state, chars string, to state, do action) {
+	for _, c := range []byte(chars) {
+		g.rows[from][c] = step{to, do}
+	}
+}
+
+// onDelimiter leads the line's delimiter from one state to another.
+func (g *grammar) onDelimiter(from, to state, do action) {
+	g.rows[from][delimiter] = step{to, do}
+}
+
+// others leads every byte but the digits and the line feed.
+func (g *grammar) others(from, to state) {
+	for c := range 256 {
+		if c != '\n' && (c < '0' || c > '9') {
+			g.rows[from][c] = step{next: to}
+		}
+	}
+}
+
+// end completes an announcement in from at any byte but a digit.
+func (g *grammar) end(from state) {
+	d := g.side[from]
+	for c := range 256 {
+		if c < '0' || c > '9' {
+			g.rows[from][c] = step{state(d) + 1, actAnnounce}
+		}
+	}
+	g.rows[from]['\n'] = step{state(d) - 1, actAnnounce}
+}
+
+// word reads a text in either case from a line's start; texts may share their
+// beginning. Its last byte does the action.
+func (g *grammar) word(d packet.Direction, text string, do action) state {
+	at := state(d) - 1
+	for i, c := range []byte(text) {
+		next := g.rows[at][c].next
+		if next < firstOwnState {
+			next = g.then(at)
+		}
+		last := actNone
+		if i == len(text)-1 {
+			last = do
+		}
+		g.on(at, string(c), next, last)
+		if c >= 'A' && c <= 'Z' {
+			g.on(at, string(c|0x20), next, last)
+		}
+		at = next
+	}
+	return at
+}
+
+// number reads one or more digits from a state on; it returns the state in
+// which they may end.
+func (g *grammar) number(from state, digit action) state {
+	n := g.then(from)
+	g.on(from, digits, n, digit)
+	g.on(n, digits, n, digit)
+	return n
+}
+
+// octets reads a dotted (or comma-separated) IPv4 address up to the last
+// octet, which the caller ends with actOctet.
+func (g *grammar) octets(from state, separator string) state {
+	for range 3 {
+		next := g.then(from)
+		g.on(g.number(from, actOctetDigit), separator, next, actOctet)
+		from = next
+	}
+	return g.number(from, actOctetDigit)
+}
+
+// ipv6 reads the text form of an IPv6 address (RFC 4291 section 2.2, without
+// the form that ends in a dotted quad) up to the delimiter, which leads to the
+// state it returns.
+func (g *grammar) ipv6(from state) state {
+	colon, gap, tail, end := g.then(from), g.then(from), g.then(from), g.then(from)
+	g.on(from, ":", colon, actNone)
+	g.on(colon, ":", gap, actNone)
+
+	again := g.then(from) // behind "group:"
+	g.on(again, ":", gap, actNone)
+	group := g.group(from, again)
+	for _, h := range group {
+		g.on(h, ":", again, actGroup)
+		g.onDelimiter(h, end, actLastGroup)
+	}
+	g.onDelimiter(gap, end, actNone)
+	for _, h := range g.group(gap, tail) {
+		g.on(h, ":", tail, actTailGroup)
+		g.onDelimiter(h, end, actTailGroup)
+	}
+	return end
+}
+
+// group reads one to four hexadecimal digits from either state on; it returns
+// the states in which they may end.
+func (g *grammar) group(from, again state) (ends [4]state) {
+	for i := range ends {
+		ends[i] = g.then(from)
+	}
+	g.on(from, hexDigits, ends[0], actHexDigit)
+	g.on(again, hexDigits, ends[0], actHexDigit)
+	for i := range 3 {
+		g.on(ends[i], hexDigits, ends[i+1], actHexDigit)
+	}
+	return ends
+}
+
+// compile gives bytes that no state tells apart the same class.
+func (g *grammar) compile() *Automaton {
+	a := &Automaton{}
+	var columns []int // a symbol of each class
+	classOf := func(symbol int) uint8 {
+		for class, c := range columns {
+			if class > 0 && g.sameColumn(c, symbol) {
+				return uint8(class)
+			}
+		}
+		if len(columns) == automatonClasses {
+			panic(fmt.Sprintf("conntrack: grammar with more than %d classes", automatonClasses))
+		}
+		columns = append(columns, symbol)
+		return uint8(len(columns) - 1)
+	}
+	classOf(delimiter)
+	for c := range 256 {
+		a.classes[c] = classOf(c)
+	}
+	for s, row := range g.rows {
+		for class, symbol := range columns {
+			a.steps[s][class] = row[symbol]
+		}
+	}
+	return a
+}
+
+func (g *grammar) sameColumn(a, b int) bool {
+	for _, row := range g.rows {
+		if row[a] != row[b] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,181 @@
+package conntrack
+
+import (
+	"errors"
+	"iter"
+	"maps"
+
+	"tapgate/internal/packet"
+)
+
+// Config is what can be set about a Table.
+type Config struct {
+	// PickUp lets a TCP packet from the middle of a connection open an entry
+	// (nf_conntrack_tcp_loose). Otherwise only a SYN does.
+	PickUp bool
+	// MaxConnections is the port's quota, 0 for none. Expired entries count
+	// until they are swept.
+	MaxConnections int
+}
+
+// ErrTableFull is returned for a packet that would open one connection more
+// than the quota allows. The packet is to be dropped.
+var ErrTableFull = errors.New("no room for a new connection")
+
+// ErrRace is returned for a packet whose connection another packet opened
+// between its classification and its commit, where the two cannot be joined.
+// The packet is to be dropped.
+var ErrRace = errors.New("another packet opened the connection first")
+
+// Table holds the connections of one port. It is not safe for concurrent use.
+type Table struct {
+	// Expect, if set, is asked about each packet that would open a
+	// connection: true if a helper announced it. Asking consumes the
+	// announcement.
+	Expect func(*packet.Packet) bool
+
+	config      Config
+	connections map[Key]*Connection
+}
+
+// NewTable returns an empty table.
+func NewTable(config Config) *Table {
+	return &Table{config: config, connections: map[Key]*Connection{}}
+}
+
+// Pending is what Classify leaves for Commit: the connection that the packet
+// opens, if all rules accept it.
+type Pending struct {
+	connection *Connection
+	now        int64
+}
+
+// Classify sets the packet's State and Direction as of p.Now and updates the
+// connection that it belongs to. Packets that the network stage does not see
+// have no state. Later fragments must not be handed in: they share the state of
+// their first fragment.
+//
+// Commit must be called with the result unless a rule drops the packet.
+func (t *Table) Classify(p *packet.Packet) *Pending {
+	p.State, p.Direction = 0, 0
+	if p.Family == 0 {
+		return &Pending{}
+	}
+	p.State = packet.StateInvalid
+	if p.Have&packet.HaveLinkProto == 0 {
+		return &Pending{}
+	}
+	if p.LinkProto == packet.ProtoICMP || p.LinkProto == packet.ProtoICMPv6 {
+		return t.classifyICMP(p)
+	}
+	key, e, ok := packetKey(p)
+	if !ok {
+		return &Pending{}
+	}
+	valid := wellFormed(p)
+	if c := t.lookup(key, p.Now); c != nil {
+		if !valid {
+			return &Pending{}
+		}
+		if t.known(c, p, e) != tcpReopen {
+			return &Pending{}
+		}
+		c.Expires = 0
+	}
+	return t.open(key, e, p, valid)
+}
+
+// lookup finds a live connection.
+func (t *Table) lookup(key Key, now int64) *Connection {
+	if c := t.connections[key]; c != nil && c.live(now) {
+		return c
+	}
+	return nil
+}
+
+// known judges a packet of a live connection. The result tcpReopen means that
+// the packet ends the connection and may open another.
+func (t *Table) known(c *Connection, p *packet.Packet, e ends) tcpVerdict {
+	dir := c.direction(e)
+	state := c.stateOf(dir)
+	if c.Proto == packet.ProtoTCP {
+		verdict := c.tcpPacket(p, dir)
+		if verdict == tcpInvalid || verdict == tcpReopen {
+			return verdict
+		}
+	} else {
+		c.refresh(p.Now)
+	}
+	if dir == reply {
+		c.SeenReply = true
+	}
+	c.count(p, dir)
+	p.State, p.Direction = state, packet.Original<<dir
+	return tcpAccept
+}
+
+// open judges a packet without a connection.
+func (t *Table) open(key Key, e ends, p *packet.Packet, valid bool) *Pending {
+	// An announcement is used up even by a packet that turns out invalid.
+	expected := t.Expect != nil && t.Expect(p)
+	if !valid {
+		return &Pending{}
+	}
+	c := &Connection{Key: key, OriginB: e == fromB, Expected: expected, Created: p.Now}
+	if key.Proto == packet.ProtoTCP {
+		if !c.openTCP(p, t.config.PickUp) {
+			return &Pending{}
+		}
+	} else {
+		c.refresh(p.Now)
+	}
+	c.count(p, original)
+	p.State, p.Direction = c.stateOf(original), packet.Original
+	return &Pending{connection: c, now: p.Now}
+}
+
+// Commit puts the connection that a packet opens into the table. The errors
+// are ErrTableFull and ErrRace.
+func (t *Table) Commit(pending *Pending) error {
+	c := pending.connection
+	if c == nil {
+		return nil
+	}
+	switch old := t.connections[c.Key]; {
+	case old == nil:
+		if t.config.MaxConnections > 0 && len(t.connections) >= t.config.MaxConnections {
+			return ErrTableFull
+		}
+	case old.live(pending.now):
+		// Two first packets of one flow, both judged before either was
+		// committed: the second joins the first.
+		if c.Proto == packet.ProtoTCP {
+			return ErrRace
+		}
+		return nil
+	}
+	t.connections[c.Key] = c
+	return nil
+}
+
+// Sweep removes the entries that ended a while before now.
+func (t *Table) Sweep(now int64) {
+	maps.DeleteFunc(t.connections, func(_ Key, c *Connection) bool {
+		return !c.live(now - sweepGrace)
+	})
+}
+
+// Len is the number of entries, expired ones until they are swept.
+func (t *Table) Len() int { return len(t.connections) }
+
+// All yields the connections that are live at now, in no order. The caller
+// must not change them.
+func (t *Table) All(now int64) iter.Seq[*Connection] {
+	return func(yield func(*Connection) bool) {
+		for _, c := range t.connections {
+			if c.live(now) && !yield(c) {
+				return
+			}
+		}
+	}
+}
