@@ -60,6 +60,21 @@ func TestDecode(t *testing.T) {
 		{"ARP for another hardware type has no MAC addresses", macs + "0806 0006 0800 0604 0001 525400000001 0a000001 000000000000 0a000002", func(p *Packet) bool {
 			return p.Have == HaveARP|HaveARPIP && p.ARPSrcIP == 0x0a000001
 		}},
+		{"a longer protocol address in ARP moves the target's MAC", macs + "0806 0001 0800 0610 0001 525400000001 00000000000000000000000000000000 525400000002", func(p *Packet) bool {
+			return p.Have == HaveARP|HaveARPSrcMAC|HaveARPDstMAC && p.ARPDstMAC == 0x525400000002
+		}},
+		{"a longer hardware address in ARP moves the IP addresses", macs + "0806 0001 0800 0804 0001 0000525400000001 0a000001 0000000000000000 0a000002", func(p *Packet) bool {
+			return p.Have == HaveARP|HaveARPIP && p.ARPSrcIP == 0x0a000001 && p.ARPDstIP == 0x0a000002
+		}},
+		{"lengths in ARP that the frame does not have", macs + "0806 0001 0800 ff04 0001 525400000001", func(p *Packet) bool { return p.Have == HaveARP }},
+		{"ICMP of two bytes has a type and a code", ipv6 + "0002 3a 40 " + addrs + "8000", func(p *Packet) bool {
+			return p.Have&HaveICMPv6 != 0 && p.ICMPType == 128 && p.ICMPID == 0
+		}},
+		{"ICMP of one byte has neither", ipv6 + "0001 3a 40 " + addrs + "80", func(p *Packet) bool { return p.Have&HaveICMPv6 == 0 }},
+		{"a first fragment without its whole transport header", ipv6 + "0010 2c 40 " + addrs + "0600000100000001" + udp, func(p *Packet) bool {
+			return p.Fragment == FragmentShort && p.Malformed == WellFormed && p.DstPort == 53 && p.Have&HaveTCP == 0
+		}},
+		{"a first fragment without its whole header chain", ipv6 + "0010 2c 40 " + addrs + "3c00000100000001 0601000000000000", func(p *Packet) bool { return p.Malformed == ShortFirstFragment }},
 		{"a gratuitous ARP", macs + "0806 0001 0800 0604 0001 525400000001 0a000001 000000000000 0a000001", func(p *Packet) bool { return p.ARPGratuitous == 1 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

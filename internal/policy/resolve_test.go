@@ -104,6 +104,15 @@ func TestErrorsNameThePathOfReferences(t *testing.T) {
 			params:    params("P=dns"),
 			want:      `test.xml:1:58: <udp> dstportstart="$P": the value "dns" does not fit`,
 		},
+		"a variable that a later element replaces": {
+			documents: []string{`<filter name="a"><rule action="drop" direction="in"><tcp srcportstart="$A" dstportstart="$B"/><tcp dstportstart="80"/></rule></filter>`},
+			params:    params("A=1", "A=2", "B=1"),
+			want:      `test.xml:1:76: $B has 1 values but $A, which moves in step with it, has 2`,
+		},
+		"a replaced variable without a value": {
+			documents: []string{`<filter name="a"><rule action="drop" direction="in"><tcp dstportstart="$B"/><tcp dstportstart="80"/></rule></filter>`},
+			want:      `test.xml:1:58: $B has no value`,
+		},
 		"empty range": {
 			documents: []string{`<filter name="a"><rule action="drop" direction="in"><tcp dstportstart="80" dstportend="22"/></rule></filter>`},
 			want:      `test.xml:1:58: <tcp> dstportstart="80" is above dstportend="22": the range is empty`,
