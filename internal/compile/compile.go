@@ -1,0 +1,194 @@
+// Package compile turns a policy into eBPF instructions: the subprograms
+// policy_link and policy_net of each direction, which take the place of the
+// skeleton's stubs. Constants become immediates and chains forward jumps;
+// nothing is interpreted in the kernel.
+//
+// A subprogram takes a pointer to the skeleton's struct packet and returns
+// verdict<<28 | clause. Register use: R6 the packet, R7 not 0 for a fragment
+// without its transport header or a part of it, R8 the packet's groups of fields.
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/asm"
+
+	"tapgate/internal/policy"
+	"tapgate/nwfilter"
+)
+
+// Codes of a subprogram's result, as in maps.h.
+const (
+	codePass      = 0
+	codeDrop      = 1
+	codeReject    = 2
+	codeNext      = 3 // nothing decided: the caller goes on
+	codeUndecided = 4 // an orphan fragment lacks what the clause compares
+	codeReturn    = 5 // a chain hands back to the root
+	noClause      = 0x0fffffff
+)
+
+// Layout are the offsets of struct packet's members by name, from the
+// skeleton's BTF.
+type Layout map[string]int16
+
+// Function is one subprogram. Its first instruction is fit to carry a
+// function's metadata.
+type Function struct {
+	Name         string
+	Instructions asm.Instructions
+}
+
+// Names of the subprograms that the skeleton calls.
+const (
+	LinkFunction    = "policy_link"
+	NetworkFunction = "policy_net"
+	// CountFunction counts a match that does not end its list; the skeleton
+	// counts the others.
+	CountFunction = "count_clause"
+)
+
+// Compile makes the functions of one direction: LinkFunction and
+// NetworkFunction, and those that they call where a list is long.
+func Compile(p *policy.Policy, d policy.Direction, layout Layout) ([]Function, error) {
+	if len(p.Clauses) >= noClause {
+		return nil, fmt.Errorf("the policy has %d clauses: too many", len(p.Clauses))
+	}
+	var functions []Function
+	for _, l := range []*policy.List{p.Link[d], p.Network[d]} {
+		name := LinkFunction
+		if l.Stage == nwfilter.NetworkStage {
+			name = NetworkFunction
+		}
+		c := &compiler{layout: layout, stage: l.Stage, name: name}
+		c.list(l)
+		if c.err != nil {
+			return nil, c.err
+		}
+		functions = append(functions, c.functions...)
+	}
+	return functions, nil
+}
+
+// A subprogram may hold this many conditional jumps: the verifier keeps at
+// most 8,192 of them pending (BPF_COMPLEXITY_LIMIT_JMP_SEQ), and 16-bit jump
+// offsets must reach across it.
+const maxJumps = 4000
+
+type compiler struct {
+	layout    Layout
+	stage     nwfilter.Stage
+	name      string
+	functions []Function
+	extra     int
+	err       error
+}
+
+// list compiles a list into the function c.name. Long runs of clauses go
+// into functions of their own, called in order.
+func (c *compiler) list(l *policy.List) {
+	main := c.begin(c.name)
+	split := listCost(l) > maxJumps
+	var run []*policy.Clause
+	flush := func() {
+		c.run(main, run, split, "")
+		run = nil
+	}
+	for i, item := range l.Items {
+		if item.Clause != nil {
+			run = append(run, item.Clause)
+			continue
+		}
+		flush()
+		after := fmt.Sprintf("%s_after_%d", c.name, i)
+		for k := range item.Chain.Conditions {
+			main.condition(&item.Chain.Conditions[k], after)
+		}
+		c.run(main, item.Chain.Clauses, split, after)
+		main.exit(codePass, noClause)
+		main.label(after)
+	}
+	flush()
+	main.exit(codePass, noClause)
+	c.end(main)
+}
+
+// run compiles clauses in place, or split over functions. after is where a
+// chain's return leads; empty in the root list, where return ends the stage.
+func (c *compiler) run(main *function, clauses []*policy.Clause, split bool, after string) {
+	if !split {
+		for _, clause := range clauses {
+			main.clause(clause, after)
+		}
+		return
+	}
+	for len(clauses) > 0 && !main.dead {
+		n, cost := 0, 0
+		for n < len(clauses) && (n == 0 || cost+clauseCost(clauses[n]) <= maxJumps) {
+			cost += clauseCost(clauses[n])
+			n++
+		}
+		c.extra++
+		part := c.begin(fmt.Sprintf("%s_%d", c.name, c.extra))
+		part.isPart, part.inChain = true, after != ""
+		for _, clause := range clauses[:n] {
+			part.clause(clause, after)
+		}
+		part.exit(codeNext, noClause)
+		c.end(part)
+		main.call(part.name, after)
+		clauses = clauses[n:]
+	}
+}
+
+func (c *compiler) begin(name string) *function {
+	f := &function{compiler: c, name: name, referenced: map[string]bool{}}
+	f.begin()
+	return f
+}
+
+func (c *compiler) end(f *function) {
+	if f.err != nil && c.err == nil {
+		c.err = f.err
+	}
+	c.functions = append(c.functions, Function{f.name, f.code})
+}
+
+func listCost(l *policy.List) int {
+	cost := 0
+	for clause := range l.All {
+		cost += clauseCost(clause)
+	}
+	return cost
+}
+
+func clauseCost(c *policy.Clause) int {
+	cost := 2
+	for _, cond := range c.Conditions {
+		cost += 3 + 4*len(cond.Terms)
+	}
+	return cost
+}
+
+// Unsupported names what a policy asks for and no engine enforces yet; empty
+// if there is nothing.
+func Unsupported(p *policy.Policy) []string {
+	var missing []string
+	for _, c := range p.Clauses {
+		what := ""
+		switch {
+		case c.ConnLimit != nil:
+			what = "connlimit-above is not enforced yet"
+		case c.IPSet != nil:
+			what = fmt.Sprintf("matching the kernel set %q is not available yet", c.IPSet.Name)
+		default:
+			continue
+		}
+		line := fmt.Sprintf("%s: <%s> %s", c.Origin, c.Rule.Protocol.Name, what)
+		if !strings.Contains(strings.Join(missing, "\n"), line) {
+			missing = append(missing, line)
+		}
+	}
+	return missing
+}

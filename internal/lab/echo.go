@@ -1,0 +1,54 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// ServeEcho starts a server that sends UDP datagrams back.
+func (l *Lab) ServeEcho(guest *Guest, port uint16) error {
+	for _, at := range guest.addresses(port) {
+		conn, err := guest.ListenUDP(at)
+		if err != nil {
+			return fmt.Errorf("listen on %s in %s: %w", at, guest.name, err)
+		}
+		echo := func() {
+			buffer := make([]byte, 1<<16)
+			for {
+				n, peer, err := conn.ReadFromUDPAddrPort(buffer)
+				if err != nil {
+					return
+				}
+				_, _ = conn.WriteToUDPAddrPort(buffer[:n], peer)
+			}
+		}
+		if err := l.serve(echo, func() { closeAll(conn) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Echo sends one UDP datagram from the namespace and waits for it to come back.
+func Echo(ctx context.Context, from *Namespace, server netip.AddrPort) error {
+	conn, closeConn, err := from.probe(ctx, "udp", server)
+	if err != nil {
+		return fmt.Errorf("udp: %w", err)
+	}
+	defer closeConn()
+	sent := []byte("echo")
+	if _, err := conn.Write(sent); err != nil {
+		return fmt.Errorf("udp to %s: %w", server, err)
+	}
+	received := make([]byte, len(sent)+1)
+	n, err := conn.Read(received)
+	if err != nil {
+		return fmt.Errorf("udp to %s: %w", server, err)
+	}
+	if !bytes.Equal(received[:n], sent) {
+		return fmt.Errorf("udp to %s: %w", server, errUnexpected)
+	}
+	return nil
+}
