@@ -1,0 +1,114 @@
+package datapath
+
+import (
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"tapgate/internal/conntrack"
+	"tapgate/internal/eval"
+	"tapgate/internal/packet"
+	"tapgate/internal/policy"
+	"tapgate/internal/verdict"
+)
+
+// pair runs every packet on both engines.
+type pair struct {
+	tester *Tester
+	eval   *eval.Evaluator
+}
+
+func newPair(t testing.TB, p *policy.Policy) *pair {
+	t.Helper()
+	tester, err := NewTester(p, Config{})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	return &pair{tester, eval.New(p, conntrack.Config{PickUp: true})}
+}
+
+// both is what the engines must agree on, in one value.
+func (p *pair) run(t interface{ Fatal(...any) }, frame []byte, out bool, now int64) (evaluated, ran TestResult, r eval.Result) {
+	r = p.eval.Decide(frame, out, now)
+	evaluated = TestResult{r.Verdict, r.Reason, -1, r.Packet.State, r.Packet.Direction}
+	if r.Clause != nil {
+		evaluated.Clause = r.Clause.ID
+	}
+	ran, err := p.tester.Run(frame, out, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return evaluated, ran, r
+}
+
+// tally counts what a run of random packets met, so that a generator that
+// stopped reaching something is noticed.
+type tally struct {
+	sync.Mutex
+	reasons [verdict.NumReasons]int
+	states  map[packet.State]int
+	replies int
+}
+
+func (n *tally) add(r TestResult) {
+	n.Lock()
+	defer n.Unlock()
+	n.reasons[r.Reason]++
+	n.states[r.State]++
+	if r.Direction == packet.Reply {
+		n.replies++
+	}
+}
+
+// TestEnginesAgree gives random sequences of packets to random policies:
+// verdict, reason, clause, state and direction must be the same in the
+// evaluator and in the kernel. It runs -rapid.checks policies in each of four
+// workers.
+func TestEnginesAgree(t *testing.T) {
+	needRoot(t)
+	met := tally{states: map[packet.State]int{}}
+	t.Run("workers", func(t *testing.T) {
+		for i := range 4 {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				rapid.Check(t, func(t *rapid.T) { agree(newSource(t), &met) })
+			})
+		}
+	})
+	t.Logf("reasons %v, states %v, replies %d", met.reasons, met.states, met.replies)
+	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
+		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment} {
+		if met.reasons[why] == 0 {
+			t.Errorf("no packet met the reason %q", why)
+		}
+	}
+	for state := packet.StateNew; state <= packet.StateUntracked; state <<= 1 {
+		if met.states[state] == 0 {
+			t.Errorf("no packet had state %d", state)
+		}
+	}
+}
+
+func agree(t *source, met *tally) {
+	p, documents := drawPolicy(t)
+	tester, err := NewTester(p, Config{})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, documents)
+	}
+	defer tester.Close()
+	both := &pair{tester, eval.New(p, conntrack.Config{PickUp: true})}
+	now := int64(1e9)
+	for i := range 100 {
+		out := t.chance(50)
+		frame := drawFrame(t, out)
+		now += oneOf(t, []int64{20e3, 20e3, 20e3, 20e3, 20e3, 1e9, 3e9, 31e9, 121e9})
+		evaluated, ran, r := both.run(t, frame, out, now)
+		met.add(ran)
+		if evaluated != ran {
+			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package datapath
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"tapgate/examples"
+	"tapgate/internal/compile"
+	"tapgate/internal/datapath/skeleton"
+	"tapgate/internal/packet"
+	"tapgate/internal/policy"
+	"tapgate/nwfilter"
+	"tapgate/nwfilter/builtin"
+)
+
+func examplePolicy(b *testing.B, document []byte) *policy.Policy {
+	b.Helper()
+	f, faults := nwfilter.Parse(document, "example.xml", nwfilter.Options{})
+	if f == nil {
+		b.Fatal(faults)
+	}
+	p, err := policy.Resolve(f.Name, guestMAC, []nwfilter.Parameter{{Name: "IP", Value: "10.0.0.1"}}, func(name string) *nwfilter.Filter {
+		if name == f.Name {
+			return f
+		}
+		return builtin.Get(name)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// manyRules is a list of rules with four conditions each.
+func manyRules(b *testing.B, n int) *policy.Policy {
+	b.Helper()
+	var doc strings.Builder
+	doc.WriteString(`<filter name="many">`)
+	for i := range n {
+		fmt.Fprintf(&doc, `<rule action="drop" direction="in"><tcp srcipaddr="10.%d.%d.1" dstportstart="%d" dscp="9"/></rule>`, i/256, i%256, i+1)
+	}
+	doc.WriteString(`</filter>`)
+	return examplePolicy(b, []byte(doc.String()))
+}
+
+func BenchmarkCompile(b *testing.B) {
+	spec, err := skeleton.Load()
+	if err != nil {
+		b.Fatal(err)
+	}
+	layout, err := skeleton.Layout(spec)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, p := range map[string]*policy.Policy{"ftp-related": examplePolicy(b, examples.FTPRelated), "2000 rules": manyRules(b, 2000)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				for _, d := range policy.Directions {
+					if _, err := compile.Compile(p, d, layout); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	needRoot(b)
+	for name, p := range map[string]*policy.Policy{"ftp-related": examplePolicy(b, examples.FTPRelated), "2000 rules": manyRules(b, 2000)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				tester, err := NewTester(p, Config{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				tester.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkRun is the cost of one packet in the kernel: what
+// BPF_PROG_TEST_RUN reports for many repetitions.
+func BenchmarkRun(b *testing.B) {
+	needRoot(b)
+	for _, c := range []struct {
+		name   string
+		filter []byte
+		packet string
+	}{
+		{"udp query out, ftp-related", examples.FTPRelated, "udp 10.0.0.1:4000 > 10.0.0.2:53 len 64"},
+		{"tcp syn in dropped, ftp-related", examples.FTPRelated, "tcp 10.0.0.1:4000 > 10.0.0.2:81 syn"},
+		{"tcp ack picked up, ftp-states", examples.FTPStates, "tcp 10.0.0.1:22 > 10.0.0.2:4000 ack"},
+		{"arp out, ftp-related", examples.FTPRelated, "arp request 10.0.0.1 > 10.0.0.2"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			tester, err := NewTester(examplePolicy(b, c.filter), Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer tester.Close()
+			out, _ := tester.Programs()
+			frame, err := packet.FromText(c.packet, packet.Ends{Src: guestMAC, Dst: []byte{0x52, 0x54, 0, 0, 0, 0x99}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				_, took, err := out.Benchmark(frame, 1_000_000, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(took.Nanoseconds()), "ns/packet")
+			}
+		})
+	}
+}

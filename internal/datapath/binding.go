@@ -1,0 +1,122 @@
+package datapath
+
+import (
+	"time"
+
+	"tapgate/internal/datapath/skeleton"
+	"tapgate/internal/device"
+	"tapgate/internal/policy"
+	"tapgate/nwfilter"
+)
+
+// Meta is what the caller of Guard tells of a binding beside its policy.
+type Meta struct {
+	// Parameters of the binding, for people to read.
+	Parameters map[string][]string `json:"parameters,omitempty"`
+	// BoundAt is the time of the call.
+	BoundAt time.Time `json:"bound_at"`
+	// MaxConnections bounds the port's connections, DefaultMaxConnections if 0.
+	MaxConnections uint32 `json:"max_connections,omitempty"`
+	// NoPickUp refuses TCP connections that are first seen mid-stream.
+	NoPickUp bool `json:"no_pick_up,omitempty"`
+}
+
+// Binding describes what a port enforces. It is pinned beside the programs, so
+// that they can be understood without anything else.
+type Binding struct {
+	Meta
+	Port   string `json:"port"`
+	Filter string `json:"filter"`
+	MAC    string `json:"mac"`
+	// Number is the key of the port's connections.
+	Number uint32 `json:"number"`
+	// Ifindex, Kind and Namespace are those of the device when it was bound.
+	Ifindex   int    `json:"ifindex"`
+	Kind      string `json:"kind"`
+	Namespace uint64 `json:"namespace"`
+	// Skeleton is the version of the C part, State the directory of the maps
+	// that the port shares with others.
+	Skeleton string `json:"skeleton"`
+	State    string `json:"state"`
+	// Layouts of the maps that the next generation may take over.
+	Layouts map[string]string `json:"layouts"`
+	// Features are what the policy asks of the skeleton.
+	Features []string `json:"features,omitempty"`
+	Clauses  []Clause `json:"clauses"`
+}
+
+// Clause describes a clause of a policy.
+type Clause struct {
+	ID        int           `json:"id"`
+	Direction string        `json:"direction"`
+	Stage     string        `json:"stage"`
+	Chain     string        `json:"chain,omitempty"`
+	Text      string        `json:"text"`
+	Mirrored  bool          `json:"mirrored,omitempty"`
+	Origin    policy.Origin `json:"origin"`
+}
+
+var stageNames = map[nwfilter.Stage]string{nwfilter.LinkStage: "link", nwfilter.NetworkStage: "network"}
+
+// describe fills in what does not depend on what is pinned already.
+func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
+	b := Binding{
+		Meta:      meta,
+		Port:      dev.Name,
+		Filter:    p.Filter,
+		MAC:       p.MAC.String(),
+		Ifindex:   dev.Index,
+		Kind:      dev.Kind,
+		Namespace: dev.Namespace,
+		Skeleton:  skeleton.Version(),
+		Clauses:   make([]Clause, len(p.Clauses)),
+	}
+	for _, feature := range []struct {
+		used bool
+		name string
+	}{
+		{p.Facts.States, "connections"},
+		{p.Facts.Related, "helpers"},
+		{p.Facts.TCPOptions, "tcp options"},
+	} {
+		if feature.used {
+			b.Features = append(b.Features, feature.name)
+		}
+	}
+	for _, d := range policy.Directions {
+		for stage, name := range stageNames {
+			for c := range p.List(d, stage).All {
+				b.Clauses[c.ID] = Clause{
+					ID: c.ID, Direction: d.String(), Stage: name, Chain: c.Chain,
+					Text: c.String(), Mirrored: c.Mirrored, Origin: c.Origin,
+				}
+			}
+		}
+	}
+	return b
+}
+
+// clauseKey is what makes a clause the same in two policies.
+type clauseKey struct {
+	direction, stage, filter, text string
+	line                           int
+	// occurrence numbers clauses that are alike in all of this: a filter may
+	// be referenced more than once.
+	occurrence int
+}
+
+// keys gives the identity of each clause.
+func (b *Binding) keys() []clauseKey {
+	seen := map[clauseKey]int{}
+	keys := make([]clauseKey, len(b.Clauses))
+	for i, c := range b.Clauses {
+		key := clauseKey{
+			direction: c.Direction, stage: c.Stage, filter: c.Origin.Filter,
+			text: c.Text, line: c.Origin.Pos.Line,
+		}
+		seen[key]++
+		keys[i] = key
+		keys[i].occurrence = seen[key]
+	}
+	return keys
+}

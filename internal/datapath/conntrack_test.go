@@ -1,0 +1,140 @@
+package datapath
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"tapgate/internal/conntrack"
+	"tapgate/internal/conntrack/conntracktest"
+	"tapgate/internal/datapath/skeleton"
+	"tapgate/internal/packet"
+	"tapgate/internal/policy"
+)
+
+// refusedMAC is the source of packets that the tracking policy drops after
+// their classification.
+var refusedMAC = []byte{0x02, 0, 0, 0, 0, 0xdd}
+
+const trackingPolicy = `<filter name="x">
+  <rule action="drop" direction="in"><all srcmacaddr="02:00:00:00:00:dd" state="NONE"/></rule>
+  <rule action="drop" direction="out"><all srcmacaddr="02:00:00:00:00:dd" state="NONE"/></rule>
+  <rule action="drop" direction="in"><all-ipv6 srcmacaddr="02:00:00:00:00:dd" state="NONE"/></rule>
+  <rule action="drop" direction="out"><all-ipv6 srcmacaddr="02:00:00:00:00:dd" state="NONE"/></rule>
+  <rule action="accept" direction="in"><all state="RELATED"/></rule>
+</filter>`
+
+// tracker is the eBPF tracker as the shared sequences know one.
+type tracker struct {
+	*Tester
+	flow *btf.Struct
+}
+
+func newTracker(t *testing.T, p *policy.Policy, config Config) *tracker {
+	t.Helper()
+	tester, err := NewTester(p, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tester.Close)
+	spec, err := skeleton.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &tracker{Tester: tester}
+	if err := spec.Types.TypeByName("flow", &k.flow); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func (k *tracker) Judge(t *testing.T, frame []byte, out bool, now int64, accept bool) (packet.State, packet.Direction) {
+	t.Helper()
+	if !accept {
+		frame = slices.Concat(frame[:6], refusedMAC, frame[12:])
+	}
+	r, err := k.Run(frame, out, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Verdict.Passes() != accept {
+		t.Fatalf("the policy's verdict is %v (%v), want accept %v", r.Verdict, r.Reason, accept)
+	}
+	return r.State, r.Direction
+}
+
+// member reads a number out of an entry's struct flow, which stands behind
+// the lock and the tag.
+func (k *tracker) member(t *testing.T, value []byte, name string) uint64 {
+	t.Helper()
+	return k.memberAt(t, value, name, 0)
+}
+
+// memberAt reads at most eight bytes from an offset within the member.
+func (k *tracker) memberAt(t *testing.T, value []byte, name string, offset uint32) uint64 {
+	t.Helper()
+	for _, m := range k.flow.Members {
+		if m.Name == name {
+			size, err := btf.Sizeof(m.Type)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b [8]byte
+			copy(b[:min(8, size)], value[8+m.Offset.Bytes()+offset:])
+			return binary.NativeEndian.Uint64(b[:])
+		}
+	}
+	t.Fatalf("struct flow has no member %s", name)
+	return 0
+}
+
+// entries are the values of the port's connections.
+func (k *tracker) entries(t *testing.T) [][]byte {
+	t.Helper()
+	var values [][]byte
+	connections := k.loaded.Maps["connections"]
+	for i := range connections.MaxEntries() {
+		var shard *ebpf.Map
+		if err := connections.Lookup(i, &shard); err != nil {
+			t.Fatal(err)
+		}
+		var key, value []byte
+		entries := shard.Iterate()
+		for entries.Next(&key, &value) {
+			if binary.NativeEndian.Uint32(key) == k.state.Port {
+				values = append(values, slices.Clone(value))
+			}
+		}
+		shard.Close()
+	}
+	return values
+}
+
+func (k *tracker) TCPState(t *testing.T, now int64) string {
+	t.Helper()
+	for _, value := range k.entries(t) {
+		if k.member(t, value, "expires") > uint64(now) {
+			return conntrack.TCPState(k.member(t, value, "tcp_state")).String()
+		}
+	}
+	return ""
+}
+
+// The tracker in the kernel finds the states that the Go one finds.
+func TestTrackerSequences(t *testing.T) {
+	needRoot(t)
+	p := resolve(t, trackingPolicy)
+	trackers := map[bool]*tracker{true: newTracker(t, p, Config{}), false: newTracker(t, p, Config{NoPickUp: true})}
+	begin := func(t *testing.T, config conntrack.Config) conntracktest.Engine {
+		k := trackers[config.PickUp]
+		if err := k.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	t.Run("states", func(t *testing.T) { conntracktest.Run(t, begin) })
+	t.Run("ftp", func(t *testing.T) { conntracktest.RunFTP(t, begin) })
+}

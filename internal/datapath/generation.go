@@ -1,0 +1,174 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
+
+	"tapgate/internal/policy"
+)
+
+// Names in the directory of a generation. Maps have their own names, none of
+// which begins with program_.
+const (
+	bindingPin = "binding"
+	// carriedPin holds the counts of the generation before; there once they
+	// are taken over.
+	carriedPin = "carried"
+	programPin = "program_"
+)
+
+// asideName is the directory in which a generation is built, removedPrefix
+// begins the name of one that is being removed.
+const (
+	asideName     = "new"
+	removedPrefix = "old_"
+)
+
+// generation is one pair of programs with the maps that belong to it.
+type generation struct {
+	dir      string
+	number   int
+	binding  Binding
+	programs [2]ebpf.ProgramID
+}
+
+// pinnedMaps are the maps of a generation that are pinned in its directory:
+// those that are read, and those that the next generation takes over.
+var pinnedMaps = append([]string{"clauses", "totals"}, keptMaps...)
+
+// load makes the programs of a spec, both at once: verifying takes the time.
+func load(spec *ebpf.CollectionSpec, replacements map[string]*ebpf.Map) (*ebpf.Collection, error) {
+	onlyMaps := spec.Copy()
+	onlyMaps.Programs = nil
+	loaded, err := ebpf.NewCollectionWithOptions(onlyMaps, ebpf.CollectionOptions{MapReplacements: replacements})
+	if err != nil {
+		return nil, fmt.Errorf("make the port's maps: %w", needsRoot(err))
+	}
+	var group errgroup.Group
+	var parts [2]*ebpf.Collection
+	for d, name := range programs {
+		part := spec.Copy()
+		part.Programs = map[string]*ebpf.ProgramSpec{name: part.Programs[name]}
+		part.Variables = nil
+		group.Go(func() error {
+			var err error
+			parts[d], err = ebpf.NewCollectionWithOptions(part, ebpf.CollectionOptions{MapReplacements: loaded.Maps})
+			return err
+		})
+	}
+	err = group.Wait()
+	loaded.Programs = map[string]*ebpf.Program{}
+	for d, name := range programs {
+		if parts[d] != nil {
+			loaded.Programs[name] = parts[d].DetachProgram(name)
+			parts[d].Close()
+		}
+	}
+	if err != nil {
+		loaded.Close()
+		if root := needsRoot(err); errors.Is(root, ErrNeedsRoot) {
+			return nil, root
+		}
+		return nil, loadError(err)
+	}
+	return loaded, nil
+}
+
+// pinGeneration pins what was loaded in dir, which has its binding already.
+func pinGeneration(dir string, loaded *ebpf.Collection) error {
+	for d, name := range programs {
+		if err := loaded.Programs[name].Pin(filepath.Join(dir, programPin+d.String())); err != nil {
+			return err
+		}
+	}
+	for _, name := range pinnedMaps {
+		if err := loaded.Maps[name].Pin(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readGenerations reads all generations of a port, the oldest first.
+func readGenerations(portDir string) ([]*generation, error) {
+	entries, err := os.ReadDir(portDir)
+	if err != nil {
+		return nil, err
+	}
+	var generations []*generation
+	for _, e := range entries {
+		number, err := strconv.Atoi(e.Name())
+		if err != nil || !e.IsDir() {
+			continue
+		}
+		g, err := readGeneration(filepath.Join(portDir, e.Name()), number)
+		if err != nil {
+			return nil, err
+		}
+		generations = append(generations, g)
+	}
+	slices.SortFunc(generations, func(a, b *generation) int { return a.number - b.number })
+	return generations, nil
+}
+
+// readGeneration reads a generation. What somebody took away is left out, so
+// that the port can still be released or guarded anew.
+func readGeneration(dir string, number int) (*generation, error) {
+	g := &generation{dir: dir, number: number}
+	if err := readJSON(filepath.Join(dir, bindingPin), &g.binding); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, d := range policy.Directions {
+		p, err := g.program(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		g.programs[d], err = programID(p)
+		p.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *generation) program(d policy.Direction) (*ebpf.Program, error) {
+	return ebpf.LoadPinnedProgram(filepath.Join(g.dir, programPin+d.String()), nil)
+}
+
+func (g *generation) openMap(name string) (*ebpf.Map, error) {
+	return ebpf.LoadPinnedMap(filepath.Join(g.dir, name), nil)
+}
+
+// remove takes a generation away. The first step takes it out of the port, the
+// rest can be made up for by sweepLeftovers.
+func (g *generation) remove() error {
+	away := filepath.Join(filepath.Dir(g.dir), fmt.Sprintf("%s%d", removedPrefix, g.number))
+	if err := os.Rename(g.dir, away); err != nil {
+		return err
+	}
+	return os.RemoveAll(away)
+}
+
+func programID(p *ebpf.Program) (ebpf.ProgramID, error) {
+	info, err := p.Info()
+	if err != nil {
+		return 0, fmt.Errorf("identify program: %w", err)
+	}
+	id, ok := info.ID()
+	if !ok {
+		return 0, errors.New("identify program: the kernel gives no ID")
+	}
+	return id, nil
+}

@@ -1,0 +1,128 @@
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultDir is where everything is pinned.
+const DefaultDir = "/sys/fs/bpf/tapgate"
+
+// Mechanism is the way in which programs are attached to a device.
+type Mechanism string
+
+// The mechanisms.
+const (
+	// Automatic takes tcx where the kernel has it.
+	Automatic Mechanism = ""
+	// TCX needs Linux 6.6.
+	TCX Mechanism = "tcx"
+	// Clsact is a cls_bpf filter with direct action.
+	Clsact Mechanism = "clsact"
+)
+
+// Options say how a host is opened. The zero value is fit for use.
+type Options struct {
+	// Dir is a directory on a bpffs, DefaultDir if empty.
+	Dir string
+	// Mechanism for ports that are guarded from now on.
+	Mechanism Mechanism
+}
+
+// Host is what is pinned on this host's bpffs. Nothing of it lives in the
+// process: every call reads what is there, and several processes may work on
+// one host at once. Devices are looked for in the network namespace of the
+// calling thread.
+//
+//	DIR/next_port            the number of the next port
+//	DIR/state_HASH/…         maps that all ports share, of one layout
+//	DIR/ports/NAME/link_in   bpf links, only with tcx
+//	DIR/ports/NAME/link_out
+//	DIR/ports/NAME/3/…       a generation: programs, maps and their description
+//
+// Whoever changes a port holds an flock on its directory; whoever adds or
+// removes shared state, on DIR. A port's lock is taken before DIR's.
+type Host struct {
+	dir       string
+	mechanism Mechanism
+}
+
+// ErrNeedsRoot is what a call fails with that lacks the rights.
+var ErrNeedsRoot = errors.New("needs root (CAP_BPF and CAP_NET_ADMIN)")
+
+// Open finds or makes the directory, and mounts a bpffs at /sys/fs/bpf if the
+// directory is to be there and nothing is mounted.
+func Open(opts Options) (*Host, error) {
+	h := &Host{dir: opts.Dir, mechanism: opts.Mechanism}
+	if h.dir == "" {
+		h.dir = DefaultDir
+	}
+	if err := requireBPFFS(h.dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(h.dir, "ports"), 0o700); err != nil {
+		return nil, fmt.Errorf("make %s: %w", h.dir, needsRoot(err))
+	}
+	return h, nil
+}
+
+func (h *Host) portDir(port string) string {
+	return filepath.Join(h.dir, "ports", escapeName(port))
+}
+
+// lock takes the lock that protects shared state.
+func (h *Host) lock(ctx context.Context) (*dirLock, error) {
+	return lockDir(ctx, h.dir, unix.LOCK_EX)
+}
+
+// lockPort makes the port's directory and takes its lock.
+func (h *Host) lockPort(ctx context.Context, port string) (*dirLock, error) {
+	dir := h.portDir(port)
+	for {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make %s: %w", dir, needsRoot(err))
+		}
+		l, err := lockDir(ctx, dir, unix.LOCK_EX)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return l, err
+		}
+	}
+}
+
+// portError says what failed; missing rights say all by themselves.
+func portError(verb, port string, err error) error {
+	if errors.Is(err, ErrNeedsRoot) {
+		err = ErrNeedsRoot
+	}
+	return fmt.Errorf("%s %s: %w", verb, port, err)
+}
+
+// needsRoot turns the kernel's refusal into ErrNeedsRoot, unless the process
+// has every right.
+func needsRoot(err error) error {
+	if (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) && !hasRights() {
+		return ErrNeedsRoot
+	}
+	return err
+}
+
+// hasRights tells whether the process has the capabilities in ErrNeedsRoot.
+func hasRights() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	for _, capability := range []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN} {
+		if data[capability/32].Effective&(1<<(capability%32)) == 0 {
+			return false
+		}
+	}
+	return true
+}

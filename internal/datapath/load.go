@@ -1,0 +1,91 @@
+// Package datapath loads policies into the kernel, attaches them to ports and
+// reads back what they counted.
+package datapath
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"tapgate/internal/compile"
+	"tapgate/internal/conntrack"
+	"tapgate/internal/datapath/skeleton"
+	"tapgate/internal/policy"
+)
+
+// Config is the skeleton's configuration, constant once loaded (struct config
+// in maps.h).
+type Config struct {
+	// Port is the number under which the port's connections are kept.
+	Port uint32
+	// MaxConnections bounds the connections of the port.
+	MaxConnections uint32
+	// NoPickUp refuses TCP connections that are first seen mid-stream, as
+	// nf_conntrack_tcp_loose=0 does.
+	NoPickUp bool
+}
+
+// DefaultMaxConnections is a port's quota of connections.
+const DefaultMaxConnections = 65536
+
+// skeletonConfig mirrors struct config.
+type skeletonConfig struct {
+	Port           uint32
+	Testing        bool
+	Track          bool
+	Helpers        bool
+	TCPOptions     bool
+	PickUp         bool
+	_              [3]byte
+	MaxConnections uint32
+}
+
+const (
+	programOut = "tapgate_out"
+	programIn  = "tapgate_in"
+)
+
+var programs = map[policy.Direction]string{policy.Out: programOut, policy.In: programIn}
+
+// newSpec makes the two programs of a port from its policy.
+func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpec, error) {
+	spec, err := skeleton.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read the skeleton: %w", err)
+	}
+	layout, err := skeleton.Layout(spec)
+	if err != nil {
+		return nil, err
+	}
+	for d, name := range programs {
+		functions, err := compile.Compile(p, d, layout)
+		if err != nil {
+			return nil, fmt.Errorf("compile direction %s: %w", d, err)
+		}
+		if err := splice(spec.Programs[name], functions); err != nil {
+			return nil, err
+		}
+	}
+	if config.MaxConnections == 0 {
+		config.MaxConnections = DefaultMaxConnections
+	}
+	err = spec.Variables["config"].Set(skeletonConfig{
+		Port:           config.Port,
+		Testing:        testing,
+		Track:          p.Facts.States,
+		Helpers:        p.Facts.Related,
+		TCPOptions:     p.Facts.TCPOptions,
+		PickUp:         !config.NoPickUp,
+		MaxConnections: config.MaxConnections,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("configure the skeleton: %w", err)
+	}
+	if p.Facts.Related {
+		for i, table := range conntrack.Tables() {
+			spec.Maps["automata"].Contents = append(spec.Maps["automata"].Contents, ebpf.MapKV{Key: uint32(i), Value: table})
+		}
+	}
+	spec.Maps["clauses"].MaxEntries = uint32(max(len(p.Clauses), 1))
+	return spec, nil
+}

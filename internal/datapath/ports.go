@@ -1,0 +1,234 @@
+package datapath
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"tapgate/internal/device"
+	"tapgate/internal/policy"
+)
+
+// State is how a port stands.
+type State string
+
+// The states.
+const (
+	// Guarded: both directions are judged by one policy.
+	Guarded State = "guarded"
+	// HalfSwapped: a change was interrupted between the directions, which are
+	// judged by successive policies. Binding the port again ends it.
+	HalfSwapped State = "half swapped"
+	// Unguarded: the device is there, but a direction is not judged: the
+	// device is another one than was bound, or somebody took a program off.
+	Unguarded State = "unguarded"
+	// DeviceGone: there is no such device any more.
+	DeviceGone State = "device gone"
+	// Foreign: somebody put another program in the place of ours.
+	Foreign State = "foreign program"
+	// Elsewhere: the port was bound in another network namespace by clsact,
+	// which cannot be seen from here.
+	Elsewhere State = "in another namespace"
+)
+
+// Port is a port as it stands.
+type Port struct {
+	Name  string `json:"name"`
+	State State  `json:"state"`
+	// Device is the name that the guarded device has now, and Ifindex its
+	// index; empty if it is gone or in another namespace.
+	Device  string `json:"device,omitempty"`
+	Ifindex int    `json:"ifindex,omitempty"`
+	// Mechanism by which programs are attached, if any are.
+	Mechanism  Mechanism           `json:"mechanism,omitempty"`
+	Filter     string              `json:"filter"`
+	MAC        string              `json:"mac"`
+	Parameters map[string][]string `json:"parameters,omitempty"`
+	BoundAt    time.Time           `json:"bound_at"`
+	In         Totals              `json:"in"`
+	Out        Totals              `json:"out"`
+	// Connections that are kept now, expired ones until they are swept.
+	Connections uint32 `json:"connections"`
+}
+
+// Ports lists all ports by name.
+func (h *Host) Ports(ctx context.Context) ([]Port, error) {
+	entries, err := os.ReadDir(filepath.Join(h.dir, "ports"))
+	if err != nil {
+		return nil, fmt.Errorf("list the ports: %w", needsRoot(err))
+	}
+	var ports []Port
+	for _, e := range entries {
+		name := unescapeName(e.Name())
+		port := Port{}
+		err := h.read(ctx, name, func(s *portState, g *generation) error {
+			var err error
+			port, err = h.describePort(s, g)
+			return err
+		})
+		var gone *NotGuardedError
+		if errors.As(err, &gone) {
+			continue
+		}
+		if err != nil {
+			return nil, portError("look at", name, err)
+		}
+		ports = append(ports, port)
+	}
+	return ports, nil
+}
+
+// read calls fn with a port's state and the generation that describes it best,
+// under a lock that keeps changes away.
+func (h *Host) read(ctx context.Context, port string, fn func(*portState, *generation) error) error {
+	if !isPortName(port) {
+		return &NotGuardedError{port}
+	}
+	l, err := lockDir(ctx, h.portDir(port), unix.LOCK_SH)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NotGuardedError{port}
+	}
+	if err != nil {
+		return err
+	}
+	defer l.unlock()
+	dev, err := deviceOf(port)
+	if err != nil {
+		return err
+	}
+	s, err := h.look(port, dev)
+	if err != nil {
+		return err
+	}
+	g := s.newest()
+	if g == nil {
+		g = s.last()
+	}
+	if g == nil {
+		return &NotGuardedError{port}
+	}
+	return fn(s, g)
+}
+
+func (h *Host) describePort(s *portState, g *generation) (Port, error) {
+	b := &g.binding
+	p := Port{
+		Name: s.name, Filter: b.Filter, MAC: b.MAC, Parameters: b.Parameters, BoundAt: b.BoundAt,
+	}
+	if err := s.judge(&p, b); err != nil {
+		return p, err
+	}
+	c, err := countsOf(s.upTo(g))
+	if err != nil {
+		return p, err
+	}
+	p.In, p.Out = c.Totals[policy.In], c.Totals[policy.Out]
+	entry, err := h.readEntry(b)
+	if err != nil {
+		return p, err
+	}
+	p.Connections = entry.Connections
+	return p, nil
+}
+
+// judge finds out the port's state.
+func (s *portState) judge(p *Port, b *Binding) error {
+	namespace, err := device.Namespace()
+	if err != nil {
+		return err
+	}
+	programs, linked, err := s.attachedPrograms(p)
+	if err != nil {
+		return err
+	}
+	if namespace == b.Namespace {
+		var dev device.Device
+		if p.Ifindex != 0 {
+			dev, err = device.ByIndex(p.Ifindex)
+		} else {
+			dev, err = deviceOf(s.name)
+		}
+		if err != nil {
+			return err
+		}
+		p.Device, p.Ifindex = dev.Name, dev.Index
+	}
+	in, out := s.of(programs[policy.In], policy.In), s.of(programs[policy.Out], policy.Out)
+	switch {
+	case !linked && namespace != b.Namespace:
+		p.State = Elsewhere
+	case programs[policy.In] == 0 && programs[policy.Out] == 0 && p.Ifindex == 0:
+		p.State = DeviceGone
+	case programs[policy.In] != 0 && in == nil || programs[policy.Out] != 0 && out == nil:
+		p.State = Foreign
+	case in == nil || out == nil:
+		p.State = Unguarded
+	case in != out:
+		p.State = HalfSwapped
+	default:
+		p.State = Guarded
+	}
+	return nil
+}
+
+// attachedPrograms gives what is attached, whatever the device is called now,
+// and tells whether the port has links.
+func (s *portState) attachedPrograms(p *Port) (programs [2]ebpf.ProgramID, linked bool, err error) {
+	for _, d := range policy.Directions {
+		l, err := openLink(s.dir, d)
+		if err != nil {
+			return programs, linked, err
+		}
+		if l.link == nil {
+			continue
+		}
+		l.link.Close()
+		linked = true
+		if l.ifindex != 0 {
+			programs[d], p.Ifindex, p.Mechanism = l.program, l.ifindex, TCX
+		}
+	}
+	if linked {
+		return programs, linked, nil
+	}
+	for _, seen := range s.sightings {
+		programs, p.Mechanism = seen.programs, seen.mechanism()
+	}
+	return programs, linked, nil
+}
+
+// portEntry mirrors struct port.
+type portEntry struct {
+	Connections uint32
+	_           uint32
+	Opened      uint64
+	Refused     uint64
+}
+
+func (h *Host) readEntry(b *Binding) (portEntry, error) {
+	var entry portEntry
+	ports, err := ebpf.LoadPinnedMap(filepath.Join(h.dir, b.State, "ports"), &ebpf.LoadPinOptions{ReadOnly: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return entry, nil
+	}
+	if err != nil {
+		return entry, fmt.Errorf("count the connections: %w", err)
+	}
+	defer ports.Close()
+	raw, err := ports.LookupBytes(b.Number)
+	if err != nil || raw == nil {
+		return entry, err
+	}
+	if _, err := binary.Decode(raw, binary.NativeEndian, &entry); err != nil {
+		return entry, fmt.Errorf("count the connections: %w", err)
+	}
+	return entry, nil
+}

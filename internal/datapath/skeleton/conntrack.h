@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Decides the state of packets as nf_conntrack does. Mirrors
+ * internal/conntrack/table.go and transport.go step by step; the reasons are
+ * there.
+ */
+#ifndef TAPGATE_CONNTRACK_H
+#define TAPGATE_CONNTRACK_H
+
+#include "tcp.h"
+#include "conn_key.h"
+
+#define UDP_TIMEOUT		(30 * SECOND)
+#define UDP_STREAM_TIMEOUT	(120 * SECOND)
+#define UDP_STREAM_AGE		(2 * SECOND)
+#define GRE_TIMEOUT		(30 * SECOND)
+#define GRE_STREAM_TIMEOUT	(180 * SECOND)
+#define ICMP_TIMEOUT		(30 * SECOND)
+#define GENERIC_TIMEOUT		(600 * SECOND)
+
+#define EEXIST 17
+
+#define READ_ONCE(x)		(*(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
+
+/*
+ * Keyed hash: products with random 64-bit words, of which the upper half
+ * counts (Lemire and Kaser, "Strongly universal string hashing is fast"). Never
+ * 0; its lowest bits choose the shard.
+ */
+static __always_inline __u32 conn_tag(const struct conn_key *key)
+{
+	const __u32 *words = (const __u32 *)key;
+	struct hash_secret *s;
+	__u32 zero = 0;
+	__u64 hash;
+
+	s = bpf_map_lookup_elem(&secret, &zero);
+	if (!s)
+		return 1;
+	hash = s->words[12];
+#pragma unroll
+	for (int i = 0; i < 12; i++)
+		hash += s->words[i] * words[i];
+	return hash >> 32 | 1U << 31;
+}
+
+static __always_inline void *conn_shard(__u32 tag)
+{
+	__u32 shard = tag % SHARDS;
+
+	return bpf_map_lookup_elem(&connections, &shard);
+}
+
+static __always_inline bool conn_live(struct connection *c, __u32 tag, __u64 now)
+{
+	return READ_ONCE(c->tag) == tag && now < READ_ONCE(c->flow.expires);
+}
+
+/* Finds a live connection. */
+static __always_inline struct connection *conn_find(const struct conn_key *key, __u64 now)
+{
+	__u32 tag = conn_tag(key);
+	void *shard = conn_shard(tag);
+	struct connection *c;
+
+	if (!shard)
+		return NULL;
+	c = bpf_map_lookup_elem(shard, key);
+	return c && conn_live(c, tag, now) ? c : NULL;
+}
+
+/* Whether the transport header makes sense to the tracker. */
+static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p)
+{
+	bool fits = p->fragment == FRAGMENT_FIRST || p->udp_length <= p->l4_length;
+	__u16 checksum;
+
+	switch (p->link_proto) {
+	case PROTO_TCP:
+		return p->have & HAVE_TCP_OPTIONS && tcp_event(p->tcp_flags) != EVENT_NONE;
+	case PROTO_UDP:
+		return p->l4_length >= 8 && p->udp_length >= 8 && fits;
+	case PROTO_UDPLITE:
+		if (p->l4_length < 8 || (p->udp_length && (p->udp_length < 8 || !fits)))
+			return false;
+		return bpf_skb_load_bytes(skb, p->l4_offset + 6, &checksum, 2) == 0 && checksum;
+	}
+	return true;
+}
+
+static __always_inline __u32 conn_direction(__u32 flags, __u8 ends)
+{
+	return ends == SAME_ENDS || (ends == FROM_B) != !!(flags & CONN_ORIGIN_B);
+}
+
+/* How long a connection that is not TCP lives on, and the flags that it gets. */
+static __always_inline __u64 conn_timeout(struct packet *p, __u64 created, __u32 flags, __u32 *add)
+{
+	bool replied = flags & CONN_SEEN_REPLY;
+	__u64 timeout, stream;
+
+	switch (p->link_proto) {
+	case PROTO_UDP:
+		replied = replied && (__s64)(p->now - created) > (__s64)UDP_STREAM_AGE;
+		/* fall through */
+	case PROTO_UDPLITE:
+		timeout = UDP_TIMEOUT;
+		stream = UDP_STREAM_TIMEOUT;
+		break;
+	case PROTO_GRE:
+		timeout = GRE_TIMEOUT;
+		stream = GRE_STREAM_TIMEOUT;
+		break;
+	case PROTO_ICMP:
+	case PROTO_ICMPV6:
+		return ICMP_TIMEOUT;
+	default:
+		return GENERIC_TIMEOUT;
+	}
+	if (!replied)
+		return timeout;
+	*add |= CONN_ASSURED;
+	return stream;
+}
+
+static __always_inline __u8 conn_state(__u32 flags, __u32 dir)
+{
+	if (dir || flags & CONN_SEEN_REPLY)
+		return STATE_ESTABLISHED;
+	return flags & CONN_EXPECTED ? STATE_RELATED : STATE_NEW;
+}
+
+enum known {
+	KNOWN,		/* judged */
+	UNKNOWN,	/* no such connection, or no more */
+};
+
+static __always_inline void conn_judged(struct packet *p, __u32 flags, __u32 dir)
+{
+	p->state = conn_state(flags, dir);
+	p->direction = DIRECTION_ORIGINAL << dir;
+}
+
+static __noinline enum known known_tcp(struct packet *p, struct track *t, struct connection *c, __u32 length)
+{
+	enum known known = UNKNOWN;
+	__u32 dir;
+
+	tcp_segment_read(p, &t->segment);
+	bpf_spin_lock(&c->lock);
+	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
+		dir = conn_direction(c->flow.flags, t->ends);
+		dir = forget(&t->segment, dir);
+		conn_judged(p, c->flow.flags, dir);
+		switch (tcp_packet(&c->flow, &t->segment, dir)) {
+		case TCP_VERDICT_REOPEN:
+			c->flow.expires = 0;
+			break;
+		case TCP_VERDICT_INVALID:
+			p->state = STATE_INVALID;
+			p->direction = 0;
+			known = KNOWN;
+			break;
+		default:
+			if (dir)
+				c->flow.flags |= CONN_SEEN_REPLY;
+			c->flow.packets[dir & 1]++;
+			c->flow.bytes[dir & 1] += length;
+			known = KNOWN;
+		}
+	}
+	bpf_spin_unlock(&c->lock);
+	return known;
+}
+
+static __always_inline enum known known_other(struct packet *p, struct track *t, struct connection *c, __u32 length)
+{
+	__u32 flags, dir, add;
+
+	if (!conn_live(c, t->fresh.tag, p->now))
+		return UNKNOWN;
+	flags = READ_ONCE(c->flow.flags);
+	dir = conn_direction(flags, t->ends);
+	add = dir ? CONN_SEEN_REPLY : 0;
+	WRITE_ONCE(c->flow.expires, p->now + conn_timeout(p, c->flow.created, flags, &add));
+	if (add & ~flags)
+		__sync_fetch_and_or(&c->flow.flags, add);
+	__sync_fetch_and_add(&c->flow.packets[dir & 1], 1);
+	__sync_fetch_and_add(&c->flow.bytes[dir & 1], length);
+	conn_judged(p, flags, dir);
+	return KNOWN;
+}
+
+/* An error about a connection goes the way of an answer to what it quotes. */
+static __always_inline void conn_judge_error(struct packet *p, struct track *t, struct connection *c)
+{
+	__u8 ends = t->ends == SAME_ENDS ? SAME_ENDS : t->ends ^ 1;
+
+	if (!conn_live(c, t->fresh.tag, p->now))
+		return;
+	p->state = STATE_RELATED;
+	p->direction = DIRECTION_ORIGINAL << conn_direction(READ_ONCE(c->flow.flags), ends);
+}
+
+/* A packet without a connection. */
+static __always_inline void conn_open(struct packet *p, struct track *t, bool valid, __u32 length)
+{
+	struct flow *f = &t->fresh.flow;
+	__u32 flags = t->ends == FROM_B ? CONN_ORIGIN_B : 0;
+
+	if (t->answer)
+		return;
+	p->state = STATE_INVALID;
+	p->direction = 0;
+	/* An announcement is used up even by a packet that turns out invalid. */
+	if (config.helpers && expectation_take(p, t))
+		flags |= CONN_EXPECTED;
+	if (!valid)
+		return;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->created = p->now;
+	if (p->link_proto == PROTO_TCP) {
+		tcp_segment_read(p, &t->segment);
+		if (!tcp_open(f, &t->segment))
+			return;
+	} else {
+		f->expires = p->now + conn_timeout(p, p->now, flags, &flags);
+	}
+	f->flags = flags;
+	f->packets[0] = 1;
+	f->bytes[0] = length;
+	t->pending = 1;
+	conn_judged(p, flags, 0);
+}
+
+/*
+ * Sets the packet's state and direction and updates its connection. Not for
+ * later fragments: they share the state of their first. conn_commit() must
+ * follow unless a rule drops the packet.
+ */
+static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *p, struct track *t)
+{
+	__u32 length = skb->len;
+	struct connection *c;
+	void *shard;
+	bool valid;
+
+	p->state = 0;
+	p->direction = 0;
+	t->pending = 0;
+	if (!p->family)
+		return;
+	p->state = STATE_INVALID;
+	if (!(p->have & HAVE_LINK_PROTO) || !key_of_packet(skb, p, t))
+		return;
+	t->fresh.tag = conn_tag(&t->key);
+	shard = conn_shard(t->fresh.tag);
+	if (!shard)
+		return;
+	valid = well_formed(skb, p);
+	c = bpf_map_lookup_elem(shard, &t->key);
+	if (t->quoted) {
+		if (c)
+			conn_judge_error(p, t, c);
+		return;
+	}
+	if (c) {
+		enum known known = UNKNOWN;
+
+		if (!valid)
+			known = conn_live(c, t->fresh.tag, p->now) ? KNOWN : UNKNOWN;
+		else if (p->link_proto == PROTO_TCP)
+			known = known_tcp(p, t, c, length);
+		else
+			known = known_other(p, t, c, length);
+		if (known == KNOWN)
+			return;
+	}
+	conn_open(p, t, valid, length);
+}
+
+/* Takes a place of the port's quota. */
+static __always_inline bool port_admit(struct port *port)
+{
+	__u32 before = __sync_fetch_and_add(&port->connections, 1);
+
+	if (!config.max_connections || before < config.max_connections)
+		return true;
+	__sync_fetch_and_add(&port->connections, -1);
+	return false;
+}
+
+/*
+ * Puts the connection that the packet opens into the table. Returns 0, or why
+ * the packet must be dropped.
+ */
+static __always_inline int conn_commit(struct packet *p, struct track *t)
+{
+	int result = REASON_RACE;
+	struct connection *c;
+	struct port *port;
+	void *shard;
+
+	if (!t->pending)
+		return 0;
+	port = bpf_map_lookup_elem(&ports, &t->key.port);
+	shard = conn_shard(t->fresh.tag);
+	if (!port || !shard)
+		return REASON_INTERNAL;
+	c = bpf_map_lookup_elem(shard, &t->key);
+	if (!c) {
+		long error;
+
+		if (!port_admit(port)) {
+			__sync_fetch_and_add(&port->refused, 1);
+			return REASON_TABLE_FULL;
+		}
+		error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
+		if (!error) {
+			__sync_fetch_and_add(&port->opened, 1);
+			return 0;
+		}
+		__sync_fetch_and_add(&port->connections, -1);
+		if (error != -EEXIST) {
+			__sync_fetch_and_add(&port->refused, 1);
+			return REASON_TABLE_FULL;
+		}
+		c = bpf_map_lookup_elem(shard, &t->key);
+		if (!c)
+			return REASON_RACE;
+	}
+	/* An expired entry has its place already and serves again. In a live one
+	 * another CPU was first: all but TCP may join it. */
+	bpf_spin_lock(&c->lock);
+	if (c->tag == t->fresh.tag) {
+		if (p->now >= c->flow.expires) {
+			c->flow = t->fresh.flow;
+			result = 0;
+		} else if (p->link_proto != PROTO_TCP) {
+			result = 0;
+		}
+	}
+	bpf_spin_unlock(&c->lock);
+	if (!result)
+		__sync_fetch_and_add(&port->opened, 1);
+	return result;
+}
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* The connection table: entries, maps, and what a packet carries from its
+ * classification to its commit. */
+#ifndef TAPGATE_CONNTRACK_TYPES_H
+#define TAPGATE_CONNTRACK_TYPES_H
+
+enum connection_flag {
+	CONN_ORIGIN_B = 1 << 0,		/* end b of the key sent the first packet */
+	CONN_SEEN_REPLY = 1 << 1,	/* never unset */
+	CONN_EXPECTED = 1 << 2,		/* announced by a helper: RELATED, not NEW */
+	CONN_ASSURED = 1 << 3,
+	CONN_BEGUN_ORIGINAL = 1 << 5,	/* a helper has seen payload */
+	CONN_BEGUN_REPLY = 1 << 6,
+	CONN_BEGUN = CONN_BEGUN_ORIGINAL | CONN_BEGUN_REPLY,
+};
+
+enum side_flag {
+	SIDE_SCALE_SEEN = 1 << 0,
+	SIDE_SACK_PERMITTED = 1 << 1,
+	SIDE_CLOSED_FIRST = 1 << 2,
+	SIDE_LIBERAL = 1 << 3,
+	SIDE_UNACKNOWLEDGED = 1 << 4,
+	SIDE_MAX_ACK = 1 << 5,
+	SIDE_CHALLENGE_ACK = 1 << 6,	/* only in last_flags, as the next */
+	SIDE_SIMULTANEOUS = 1 << 7,
+};
+
+/* What is remembered of one direction of a TCP connection. */
+struct tcp_side {
+	__u32 end;		/* highest sequence end sent */
+	__u32 max_end;		/* highest sequence number that the peer's window allows */
+	__u32 max_window;	/* largest scaled window announced; 0: nothing seen yet */
+	__u32 max_ack;		/* highest ACK sent, valid with SIDE_MAX_ACK */
+	__u8 scale;
+	__u8 flags;
+	__u8 pad[2];
+};
+
+/*
+ * Index 0 of arrays is the original direction, 1 the reply direction.
+ *
+ * Two CPUs may see one connection at once. TCP: everything is changed under the
+ * lock. Other protocols: the lock is only for opening a connection anew in an
+ * expired entry; `expires` is one aligned word, flags are added by an atomic
+ * or, counters by atomic additions, the rest does not change.
+ */
+struct flow {
+	__u64 created;
+	__u64 expires;		/* no entry from this moment on; 0: dead */
+	__u64 packets[2], bytes[2];
+	__u32 flags;		/* enum connection_flag */
+	__u8 tcp_state;		/* enum tcp_state */
+	__u8 last_event;	/* enum tcp_event of the last packet that was taken in */
+	__u8 last_direction;
+	__u8 retransmissions;
+	__u32 last_seq, last_ack, last_end;
+	__u16 last_window;	/* as on the wire */
+	__u8 last_scale;	/* of the last ignored SYN */
+	__u8 last_flags;	/* likewise, and SIDE_CHALLENGE_ACK, SIDE_SIMULTANEOUS */
+	struct tcp_side side[2];
+};
+
+/*
+ * The memory of a deleted entry may serve another connection at once, while
+ * another CPU still holds a pointer to it: `tag`, a hash of the key, tells
+ * whether the entry is the one that was looked for. 0: being deleted.
+ */
+struct connection {
+	struct bpf_spin_lock lock;
+	__u32 tag;
+	struct flow flow;
+};
+
+/* struct connection without its lock, which scratch memory must not hold. */
+struct new_connection {
+	__u32 lock;
+	__u32 tag;
+	struct flow flow;
+};
+
+/* What the TCP machine looks at in a packet with a valid header. */
+struct tcp_segment {
+	__u64 now;
+	__u32 seq, end, ack;
+	__u32 sack_edge;	/* the higher of ack and the SACK blocks' right edges */
+	__u32 window;
+	__u8 event;		/* enum tcp_event */
+	__u8 flags;		/* of the header */
+	__u8 scale, offers;	/* SYN: window scale, SIDE_SCALE_SEEN and SIDE_SACK_PERMITTED */
+	__u8 partial;		/* first fragment of a longer segment: end is too low */
+	__u8 pad[3];
+	__u32 slot;		/* for forget() */
+};
+
+/* One packet's way from conn_classify() to conn_commit(); per CPU. */
+struct track {
+	struct conn_key key;
+	struct new_connection fresh;	/* what commit inserts if `pending` */
+	__u8 pending;			/* the packet opens a connection */
+	__u8 ends;			/* enum ends: which end of the key sent the packet */
+	__u8 quoted;			/* the key is that of the packet an ICMP error quotes */
+	__u8 answer;			/* an ICMP answer: it opens nothing */
+	__u8 pad[4];
+	struct tcp_segment segment;
+};
+
+/* Never called: clang describes a type that only an inner map names, in full,
+ * if a function's prototype names it too. */
+__attribute__((unused)) int describe_connection(struct connection *c)
+{
+	return c->tag;
+}
+
+#define SHARDS 64
+#define SHARD_CONNECTIONS 16384
+
+/*
+ * One table for all ports of the host, in shards that are small enough to be
+ * swept in one go. The loader fills in the inner maps and pins the outer one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SHARDS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(max_entries, SHARD_CONNECTIONS);
+		__type(key, struct conn_key);
+		__type(value, struct connection);
+	});
+} connections SEC(".maps");
+
+/* One entry a port, made before its programs are attached. When it is deleted,
+ * its connections go with it. */
+struct port {
+	__u32 connections;	/* entries in the table, expired ones until swept */
+	__u32 stream_turn;	/* next slot in stream_slots */
+	__u64 opened;
+	__u64 refused;		/* not admitted: quota or table full */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct port);
+} ports SEC(".maps");
+
+/*
+ * Random, written once when the table is made: without it a guest could choose
+ * connections that all fall into one shard and fill it for everybody.
+ */
+struct hash_secret {
+	__u64 words[13];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hash_secret);
+} secret SEC(".maps");
+
+#endif

@@ -1,0 +1,45 @@
+package datapath
+
+import "context"
+
+// Stats are the counters of a port. They live on when its policy is changed;
+// a rule that is new or different then begins at 0.
+type Stats struct {
+	Port
+	Clauses []ClauseStats `json:"clauses"`
+	// Opened counts connections, Refused those for which there was no room.
+	Opened  uint64 `json:"opened"`
+	Refused uint64 `json:"refused"`
+}
+
+// ClauseStats are a clause and the packets that it decided, or counted on
+// their way.
+type ClauseStats struct {
+	Clause
+	Counter
+}
+
+// Stats reads the counters of a port.
+func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
+	stats := &Stats{}
+	err := h.read(ctx, port, func(s *portState, g *generation) error {
+		var err error
+		if stats.Port, err = h.describePort(s, g); err != nil {
+			return err
+		}
+		c, err := countsOf(s.upTo(g))
+		if err != nil {
+			return err
+		}
+		for i, clause := range g.binding.Clauses {
+			stats.Clauses = append(stats.Clauses, ClauseStats{clause, c.Clauses[i]})
+		}
+		entry, err := h.readEntry(&g.binding)
+		stats.Opened, stats.Refused = entry.Opened, entry.Refused
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return stats, nil
+}

@@ -1,0 +1,89 @@
+package datapath
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// tableSize is how many connections the host-wide table has room for, in
+// shards that are small enough to be swept in one go.
+type tableSize struct{ shards, connections uint32 }
+
+var (
+	hostTables  = tableSize{64, 16384}
+	smallTables = tableSize{64, 1024}
+)
+
+// prepareTables sets the size of the connection table. Its shards are filled
+// in after loading, by fillShards.
+func prepareTables(spec *ebpf.CollectionSpec, size tableSize) error {
+	connections := spec.Maps["connections"]
+	connections.MaxEntries = size.shards
+	connections.InnerMap.MaxEntries = size.connections
+	secret := spec.Maps["secret"]
+	words := make([]byte, secret.ValueSize)
+	if _, err := rand.Read(words); err != nil {
+		return err
+	}
+	secret.Contents = []ebpf.MapKV{{Key: uint32(0), Value: words}}
+	return nil
+}
+
+// fillShards puts the inner maps into the connection table: in one call,
+// because after each the kernel waits for all running programs.
+func fillShards(connections *ebpf.Map, spec *ebpf.MapSpec) error {
+	var keys, fds []uint32
+	var shards []*ebpf.Map
+	defer func() {
+		for _, shard := range shards {
+			shard.Close()
+		}
+	}()
+	for i := range connections.MaxEntries() {
+		shard, err := ebpf.NewMap(spec.InnerMap)
+		if err != nil {
+			return fmt.Errorf("make shard %d of the connection table: %w", i, err)
+		}
+		keys, fds, shards = append(keys, i), append(fds, uint32(shard.FD())), append(shards, shard)
+	}
+	if _, err := connections.BatchUpdate(keys, fds, nil); err != nil {
+		return fmt.Errorf("fill the connection table: %w", err)
+	}
+	return nil
+}
+
+// openPort makes the entry without which a port's connections are not kept.
+func openPort(ports *ebpf.Map, number uint32) error {
+	if err := ports.Put(number, make([]byte, ports.ValueSize())); err != nil {
+		return fmt.Errorf("enter port number %d: %w", number, err)
+	}
+	return nil
+}
+
+// loadError makes one sentence of what the verifier says; errors.As still
+// finds the *ebpf.VerifierError with the whole log.
+func loadError(err error) error {
+	var verifier *ebpf.VerifierError
+	if !errors.As(err, &verifier) {
+		return fmt.Errorf("load the port's programs: %w", err)
+	}
+	last := ""
+	for _, line := range verifier.Log {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "processed ") {
+			last = line
+		}
+	}
+	return &refusedError{last, verifier}
+}
+
+type refusedError struct {
+	last string
+	err  *ebpf.VerifierError
+}
+
+func (e *refusedError) Error() string { return "the kernel's verifier refused the program: " + e.last }
+func (e *refusedError) Unwrap() error { return e.err }

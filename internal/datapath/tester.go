@@ -1,0 +1,119 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"tapgate/internal/packet"
+	"tapgate/internal/policy"
+	"tapgate/internal/verdict"
+)
+
+// TestResult is what a program decided in a test run.
+type TestResult struct {
+	Verdict verdict.Verdict
+	Reason  verdict.Reason
+	// Clause is the ID of the clause that decided, -1 if none did.
+	Clause    int
+	State     packet.State
+	Direction packet.Direction
+}
+
+// Tester runs a policy's two programs on frames without a device
+// (BPF_PROG_TEST_RUN), with a clock of its own. It is not safe for concurrent
+// use.
+type Tester struct {
+	loaded *ebpf.Collection
+	test   *ebpf.Map
+	runs   map[bool]*ebpf.Program
+	state  testState
+}
+
+// testState mirrors struct test.
+type testState struct {
+	Now  uint64
+	Port uint32
+	_    uint32
+}
+
+// NewTester loads a policy. It needs CAP_BPF and CAP_NET_ADMIN.
+func NewTester(p *policy.Policy, config Config) (*Tester, error) {
+	spec, err := newSpec(p, config, true)
+	if err != nil {
+		return nil, err
+	}
+	return newTester(spec)
+}
+
+func newTester(spec *ebpf.CollectionSpec) (*Tester, error) {
+	if err := prepareTables(spec, smallTables); err != nil {
+		return nil, err
+	}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{})
+	if err != nil {
+		return nil, loadError(err)
+	}
+	if err := fillShards(loaded.Maps["connections"], spec.Maps["connections"]); err != nil {
+		loaded.Close()
+		return nil, err
+	}
+	t := &Tester{
+		loaded: loaded,
+		test:   loaded.Maps["test"],
+		runs:   map[bool]*ebpf.Program{true: loaded.Programs[programOut], false: loaded.Programs[programIn]},
+	}
+	return t, t.Reset()
+}
+
+// Reset empties the connection table: the port gets a new number, under which
+// nothing is known.
+func (t *Tester) Reset() error {
+	if t.state.Port > 0 {
+		_ = t.loaded.Maps["ports"].Delete(t.state.Port)
+	}
+	t.state.Port++
+	return errors.Join(
+		openPort(t.loaded.Maps["ports"], t.state.Port),
+		t.test.Put(uint32(0), &t.state),
+	)
+}
+
+// Run judges a whole Ethernet frame; now is in nanoseconds.
+func (t *Tester) Run(frame []byte, out bool, now int64) (TestResult, error) {
+	if uint64(now) != t.state.Now {
+		t.state.Now = uint64(now)
+		if err := t.test.Put(uint32(0), &t.state); err != nil {
+			return TestResult{}, fmt.Errorf("set the test clock: %w", err)
+		}
+	}
+	code, err := t.runs[out].Run(&ebpf.RunOptions{Data: frame})
+	if err != nil {
+		return TestResult{}, fmt.Errorf("test run of %d bytes: %w", len(frame), err)
+	}
+	return decodeResult(code), nil
+}
+
+// decodeResult undoes test_result in skeleton.c.
+func decodeResult(code uint32) TestResult {
+	r := TestResult{
+		Verdict:   verdict.Verdict(code >> 30),
+		Reason:    verdict.Reason(code >> 26 & 15),
+		Direction: packet.Direction(code >> 21 & 3),
+		Clause:    int(code & 0x1fffff),
+	}
+	if bit := code >> 23 & 7; bit > 0 {
+		r.State = 1 << (bit - 1)
+	}
+	if r.Clause == 0x1fffff {
+		r.Clause = -1
+	}
+	return r
+}
+
+// Programs are the two programs, for benchmarks.
+func (t *Tester) Programs() (out, in *ebpf.Program) { return t.runs[true], t.runs[false] }
+
+// Close frees programs and maps.
+func (t *Tester) Close() { t.loaded.Close() }

@@ -1,0 +1,70 @@
+package datapath
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"tapgate/internal/policy"
+	"tapgate/internal/verdict"
+	"tapgate/nwfilter"
+)
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root (CAP_BPF and CAP_NET_ADMIN) to load eBPF programs")
+	}
+	_ = rlimit.RemoveMemlock()
+}
+
+func resolve(t testing.TB, xml string) *policy.Policy {
+	t.Helper()
+	f, faults := nwfilter.Parse([]byte(xml), "test.xml", nwfilter.Options{})
+	if f == nil {
+		t.Fatal(faults)
+	}
+	p, err := policy.Resolve(f.Name, []byte{0x52, 0x54, 0, 0, 0, 1}, nil, func(name string) *nwfilter.Filter {
+		if name == f.Name {
+			return f
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func newTestTester(t testing.TB, xml string) *Tester {
+	t.Helper()
+	needRoot(t)
+	tester, err := NewTester(resolve(t, xml), Config{})
+	if err != nil {
+		var v *ebpf.VerifierError
+		if errors.As(err, &v) {
+			t.Logf("%+v", v)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(tester.Close)
+	return tester
+}
+
+// The stub is weak and noinline for this: clang must not fold its result.
+func TestAPolicyThatDropsEverythingDropsEverything(t *testing.T) {
+	tester := newTestTester(t, `<filter name="x"><rule action="drop" direction="inout"/></filter>`)
+	frame := make([]byte, 60)
+	for _, out := range []bool{true, false} {
+		r, err := tester.Run(frame, out, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict != verdict.Drop || r.Reason != verdict.Clause {
+			t.Errorf("out %v: %+v, want a drop by a rule", out, r)
+		}
+	}
+}
