@@ -1,0 +1,110 @@
+package policytest
+
+import (
+	"tapgate/internal/compat"
+	"tapgate/internal/policy"
+)
+
+// Nanoseconds between packets: 20 µs, as in the recordings; 12 ms where
+// connections are counted, which the kernel does with a delay. Between
+// sequences everything that a port remembers beside its connections has time
+// to expire.
+const (
+	packetGap    = 20_000
+	connLimitGap = 12_000_000
+	sequenceGap  = 120_000_000_000
+)
+
+// run is a policy under test on the chosen engines.
+type run struct {
+	policy  *policy.Policy
+	engine  Engine
+	eval    evaluator
+	program *program // nil unless chosen
+	now     int64
+}
+
+func newRun(p *policy.Policy, engine Engine) (*run, error) {
+	r := &run{policy: p, engine: engine, eval: evaluator{policy: p}, now: sequenceGap}
+	if engine == Eval {
+		return r, nil
+	}
+	var err error
+	r.program, err = newProgram(p)
+	return r, err
+}
+
+func (r *run) close() {
+	if r.program != nil {
+		r.program.tester.Close()
+	}
+}
+
+// packetResult is what became of one packet of a sequence.
+type packetResult struct {
+	eval    Outcome
+	program *Outcome // nil unless chosen
+	// fault says what is wrong, "" if nothing is; known is the difference that
+	// explains a verdict other than the expected one.
+	fault string
+	known string
+}
+
+// sequence runs one sequence from an empty connection table.
+func (r *run) sequence(s *Sequence) ([]packetResult, error) {
+	r.eval.reset()
+	if r.program != nil {
+		if err := r.program.tester.Reset(); err != nil {
+			return nil, err
+		}
+	}
+	r.now += sequenceGap
+	gap := int64(packetGap)
+	if r.policy.Facts.ConnLimit {
+		gap = connLimitGap
+	}
+	history := compat.NewHistory(r.policy)
+	results := make([]packetResult, len(s.Packets))
+	for i := range s.Packets {
+		p := &s.Packets[i]
+		r.now += gap
+		result := &results[i]
+		outcome, details := r.eval.run(p.Frame, p.Dir == "out", r.now)
+		result.eval = outcome
+		history.Add(compat.Observation{
+			Packet: details.Packet, Verdict: details.Verdict, Reason: details.Reason,
+			Clause: details.Clause, Matched: details.Matched,
+		})
+		if r.program != nil {
+			o, err := r.program.run(p.Frame, p.Dir == "out", r.now)
+			if err != nil {
+				return nil, err
+			}
+			result.program = &o
+		}
+		result.judge(r.engine, p.Expect, history.Explain)
+	}
+	return results, nil
+}
+
+// judge compares the outcomes with each other and with what was expected. A
+// difference never explains that the engines disagree.
+func (r *packetResult) judge(engine Engine, expect Expect, explain func() string) {
+	got := r.eval
+	if engine == EBPF {
+		got = *r.program
+	}
+	switch {
+	case engine == Both && *r.program != r.eval:
+		r.fault = "the engines disagree"
+	case got.Expect() == expect:
+	case got.Expect() == r.eval.Expect():
+		// What explains is judged by the evaluator's outcomes.
+		r.known = explain()
+		fallthrough
+	default:
+		if r.known == "" {
+			r.fault = "wrong verdict"
+		}
+	}
+}
