@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	lockName   = "lock"
+	ending     = ".xml"
+	tempPrefix = ".new-"
+)
+
+// Files keeps documents as DIR/KIND/NAME.xml. Nothing is made before the first
+// write, so that a reader needs no rights beyond reading.
+type Files struct{ dir string }
+
+var _ Backend = (*Files)(nil)
+
+// NewFiles keeps documents in a directory, which need not exist.
+func NewFiles(dir string) *Files { return &Files{dir} }
+
+// Place is the document's path.
+func (f *Files) Place(kind Kind, name string) string {
+	return filepath.Join(f.dir, string(kind), name+ending)
+}
+
+// Lock holds an flock on DIR/lock, which ends with the process.
+func (f *Files) Lock(ctx context.Context, exclusive bool) (func(), error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !exclusive {
+		file, err := os.Open(filepath.Join(f.dir, lockName))
+		if errors.Is(err, fs.ErrNotExist) {
+			return func() {}, nil // nothing was ever written
+		}
+		if err != nil {
+			return nil, explain("read the state directory", f.dir, err)
+		}
+		return flock(ctx, file, unix.LOCK_SH)
+	}
+	for _, kind := range []Kind{FilterKind, BindingKind} {
+		if err := os.MkdirAll(filepath.Join(f.dir, string(kind)), 0o700); err != nil {
+			return nil, explain("make the state directory", f.dir, err)
+		}
+	}
+	file, err := os.OpenFile(filepath.Join(f.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, explain("write to the state directory", f.dir, err)
+	}
+	unlock, err := flock(ctx, file, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.removeLeftovers(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// flock waits in a thread of its own: the call cannot be interrupted.
+func flock(ctx context.Context, file *os.File, how int) (func(), error) {
+	result := make(chan error, 1)
+	go func() {
+		for {
+			if err := unix.Flock(int(file.Fd()), how); !errors.Is(err, unix.EINTR) {
+				result <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-result:
+		if err != nil {
+			file.Close()
+			return nil, explain("lock", file.Name(), err)
+		}
+		return func() { file.Close() }, nil
+	case <-ctx.Done():
+		go func() {
+			<-result
+			file.Close()
+		}()
+		return nil, fmt.Errorf("gave up waiting for the lock %s", file.Name())
+	}
+}
+
+// removeLeftovers clears away what a crash left half written.
+func (f *Files) removeLeftovers() error {
+	for _, kind := range []Kind{FilterKind, BindingKind} {
+		dir := filepath.Join(f.dir, string(kind))
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return explain("read", dir, err)
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), tempPrefix) || strings.HasSuffix(e.Name(), ending) {
+				continue
+			}
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return explain("remove", filepath.Join(dir, e.Name()), err)
+			}
+		}
+	}
+	return nil
+}
+
+// Names lists the files of a kind.
+func (f *Files) Names(kind Kind) ([]string, error) {
+	dir := filepath.Join(f.dir, string(kind))
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, explain("read", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ending); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Read reads a file.
+func (f *Files) Read(kind Kind, name string) ([]byte, error) {
+	if checkName(kind, name) != nil {
+		return nil, fs.ErrNotExist
+	}
+	text, err := os.ReadFile(f.Place(kind, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, explain("read", f.Place(kind, name), err)
+	}
+	return text, err
+}
+
+// Write makes a new file beside the old one and renames it.
+func (f *Files) Write(kind Kind, name string, text []byte) error {
+	if err := checkName(kind, name); err != nil {
+		return err
+	}
+	path := f.Place(kind, name)
+	temp, err := os.CreateTemp(filepath.Dir(path), tempPrefix)
+	if err != nil {
+		return explain("write", path, err)
+	}
+	_, err = temp.Write(text)
+	err = errors.Join(err, temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+		return explain("write", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Remove removes a file.
+func (f *Files) Remove(kind Kind, name string) error {
+	if checkName(kind, name) != nil {
+		return fs.ErrNotExist
+	}
+	path := f.Place(kind, name)
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fs.ErrNotExist
+		}
+		return explain("remove", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes what was renamed or removed survive a crash.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return explain("write", path, err)
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil {
+		return explain("write", path, err)
+	}
+	return nil
+}
+
+// explain says what could not be done, and why, without the names of calls.
+func explain(doing, path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("cannot %s %s: permission denied; run as root, or choose another directory with --state-dir", doing, path)
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return fmt.Errorf("cannot %s %s: %s", doing, path, errno.Error())
+	}
+	return fmt.Errorf("cannot %s %s: %w", doing, path, err)
+}
