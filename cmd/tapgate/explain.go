@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tapgate/internal/compile"
+	"tapgate/internal/conntrack"
+	"tapgate/internal/eval"
+	"tapgate/internal/packet"
+	"tapgate/internal/policy"
+	"tapgate/internal/store"
+)
+
+func newExplainCommand(t *tool) *cobra.Command {
+	var guest guestFlags
+	var filter, direction, peer string
+	var lenient, asJSON bool
+	c := &cobra.Command{
+		Use:   "explain --filter NAME|FILE --dir in|out PACKET…",
+		Short: "Explain what a filter does to a packet",
+		Long: `Decides packets as a port with the filter would, and prints their way through
+chains and rules, the rule that decided, and the state of the connection. Nothing is
+sent.
+
+A packet is a whole frame in hexadecimal, or a short text:
+
+  tcp|udp|udplite|sctp A[:PORT] > B[:PORT]   IPv6 with a port: [fd00::1]:80
+      for tcp: syn ack fin rst psh urg ece cwr, seq N, ack N, win N
+  icmp|icmpv6 A > B [echo-request|echo-reply|type N [code N]] [id N] [seq N]
+  proto N A > B                              any IP protocol
+  arp [request|reply] A[/MAC] > B[/MAC]
+  rarp [[request|reply] A[/MAC] > B[/MAC]]   alone: the guest announces itself
+  ether TYPE [MAC > MAC]
+
+All take "len N", the bytes of payload, and those over IP "ttl N" and "dscp N".
+"MAC > MAC" and "vlan N" may stand in front. MAC addresses left out are the guest's
+and the neighbour's.
+
+Several packets, as arguments or separated by ";", follow one another, so that an
+answer belongs to the connection that the question opened. "in" or "out" in front of
+a packet takes the place of --dir.`,
+		Example: `  tapgate explain --filter my-filter --mac 52:54:00:00:00:01 --param IP=10.0.0.5 \
+      --dir in 'tcp 10.0.0.9:4000 > 10.0.0.5:22 syn'
+  tapgate explain --filter my-filter --mac 52:54:00:00:00:01 --param IP=10.0.0.5 \
+      'out udp 10.0.0.5:4000 > 10.0.0.1:53; in udp 10.0.0.1:53 > 10.0.0.5:4000'`,
+		Args:              arguments(1, -1, "a packet"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, args []string) error {
+			if filter == "" {
+				return usagef("which filter? give it with --filter NAME or --filter FILE")
+			}
+			ends := frameEnds{guest: placeholderMAC}
+			var err error
+			if ends.peer, err = net.ParseMAC(peer); err != nil || len(ends.peer) != 6 {
+				return usagef("--peer-mac %q is no MAC address: expected six groups such as 52:54:00:00:00:99", peer)
+			}
+			if mac, err := guest.address(); err != nil {
+				return err
+			} else if mac != nil {
+				ends.guest = mac
+			}
+			frames, err := parseFrames(args, direction, ends)
+			if err != nil {
+				return err
+			}
+			return t.store().View(c.Context(), func(v *store.View) error {
+				r := &resolver{view: v}
+				name, err := r.find(t, filter, lenient)
+				if err != nil {
+					return err
+				}
+				p, err := guest.resolve(r, name)
+				if err != nil {
+					return err
+				}
+				if missing := compile.Unsupported(p); len(missing) > 0 {
+					return errors.New(strings.Join(missing, "\n"))
+				}
+				return t.explain(p, frames, asJSON)
+			})
+		},
+	}
+	guest.register(c)
+	flags := c.Flags()
+	flags.StringVar(&filter, "filter", "", "`NAME or FILE` of the filter")
+	flags.StringVar(&direction, "dir", "", "direction of the packets: `in` to the guest, out from it")
+	flags.StringVar(&peer, "peer-mac", "52:54:00:00:00:99", "MAC `address` of whoever the guest talks to")
+	flags.BoolVar(&lenient, "lenient", false, "accept a file that libvirt accepts, with warnings")
+	jsonFlag(c, &asJSON)
+	must(c.RegisterFlagCompletionFunc("filter", t.completeFilterFlag))
+	must(c.RegisterFlagCompletionFunc("dir", cobra.FixedCompletions([]string{"in", "out"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(c.RegisterFlagCompletionFunc("peer-mac", cobra.NoFileCompletions))
+	return c
+}
+
+// frameEnds are the addresses of the guest and of whom it talks to.
+type frameEnds struct{ guest, peer net.HardwareAddr }
+
+// sentFrame is one packet of the command line.
+type sentFrame struct {
+	text string
+	out  bool
+	data []byte
+}
+
+// parseFrames reads the packets; direction is that of those that name none.
+func parseFrames(args []string, direction string, ends frameEnds) ([]sentFrame, error) {
+	if direction != "" && direction != "in" && direction != "out" {
+		return nil, usagef("--dir is in or out, not %q", direction)
+	}
+	var frames []sentFrame
+	for text := range strings.SplitSeq(strings.Join(args, ";"), ";") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		dir, rest := direction, text
+		if first, after, ok := strings.Cut(text, " "); ok && (first == "in" || first == "out") {
+			dir, rest = first, after
+		}
+		if dir == "" {
+			return nil, usagef("packet %q: which direction? give --dir in or --dir out, or begin with \"in\" or \"out\"", text)
+		}
+		f := sentFrame{text: rest, out: dir == "out"}
+		macs := packet.Ends{Src: ends.peer, Dst: ends.guest}
+		if f.out {
+			macs = packet.Ends{Src: ends.guest, Dst: ends.peer}
+		}
+		var err error
+		if f.data, err = packet.FromText(rest, macs); err != nil {
+			return nil, usagef("packet %q: %w", text, err)
+		}
+		frames = append(frames, f)
+	}
+	if len(frames) == 0 {
+		return nil, usagef("there is no packet")
+	}
+	return frames, nil
+}
+
+// between passes from one packet to the next, in nanoseconds: a quick answer.
+const between = 20_000
+
+func (t *tool) explain(p *policy.Policy, frames []sentFrame, asJSON bool) error {
+	e := eval.New(p, conntrack.Config{PickUp: true})
+	e.Trace(true)
+	explained := []explanation{}
+	for i, f := range frames {
+		r := e.Decide(f.data, f.out, int64(i+1)*between)
+		if asJSON {
+			explained = append(explained, explainJSON(&f, &r))
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(t.stdout)
+		}
+		t.printExplanation(&f, &r)
+	}
+	if asJSON {
+		return t.printJSON(explained)
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tapgate/internal/store"
+	"tapgate/nwfilter/builtin"
+)
+
+func newFilterUndefineCommand(t *tool) *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use:   "undefine NAME",
+		Short: "Remove a stored filter",
+		Long: `Removes a stored filter. That is refused while another filter or a binding names
+it, unless forced: ports go on enforcing what they enforce, but cannot be bound
+again. Where a stored filter took the place of a built-in one, the built-in one is
+there again; a built-in filter itself cannot be removed.`,
+		Example:           "  tapgate filter undefine my-filter",
+		Args:              arguments(1, 1, "the name of a filter"),
+		ValidArgsFunction: t.completeFilter(storedFilter, cobra.ShellCompDirectiveNoFileComp),
+		RunE: func(c *cobra.Command, args []string) error {
+			err := t.store().Update(c.Context(), func(u *store.Update) error { return u.Undefine(args[0], force) })
+			var inUse *store.InUseError
+			switch {
+			case errors.As(err, &inUse):
+				return fmt.Errorf("%w; --force removes it nevertheless", err)
+			case err != nil:
+				return err
+			}
+			fmt.Fprintf(t.stdout, "filter %s undefined", args[0])
+			if builtin.Get(args[0]) != nil {
+				fmt.Fprint(t.stdout, "; the built-in one is in its place")
+			}
+			fmt.Fprintln(t.stdout)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "remove it even if it is in use")
+	return c
+}

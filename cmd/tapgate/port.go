@@ -1,0 +1,41 @@
+package main
+
+import (
+	"tapgate/internal/datapath"
+	"tapgate/internal/verdict"
+)
+
+// portShown is a port for programs.
+type portShown struct {
+	datapath.Port
+	In  totalsShown `json:"in"`
+	Out totalsShown `json:"out"`
+}
+
+type statsShown struct {
+	portShown
+	Clauses []datapath.ClauseStats `json:"clauses"`
+	Opened  uint64                 `json:"opened"`
+	Refused uint64                 `json:"refused"`
+}
+
+type totalsShown struct {
+	Passed  datapath.Counter `json:"passed"`
+	Dropped datapath.Counter `json:"dropped"`
+	// DroppedFor counts dropped packets by reason.
+	DroppedFor map[string]uint64 `json:"dropped_for,omitempty"`
+}
+
+func showPort(p *datapath.Port) portShown {
+	return portShown{*p, showTotals(&p.In), showTotals(&p.Out)}
+}
+
+func showTotals(t *datapath.Totals) totalsShown {
+	shown := totalsShown{Passed: t.Passed, Dropped: t.Dropped, DroppedFor: map[string]uint64{}}
+	for reason, n := range t.Reasons {
+		if n > 0 {
+			shown.DroppedFor[verdict.Reason(reason).String()] = n
+		}
+	}
+	return shown
+}

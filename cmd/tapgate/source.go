@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+
+	"tapgate/internal/policy"
+	"tapgate/internal/store"
+	"tapgate/nwfilter"
+)
+
+const standardInput = "-"
+
+// read reads a file, or the standard input for "-".
+func (t *tool) read(path string) ([]byte, error) {
+	if path == standardInput {
+		text, err := io.ReadAll(t.stdin)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the standard input: %w", err)
+		}
+		return text, nil
+	}
+	text, err := os.ReadFile(path)
+	var fault *fs.PathError
+	if errors.As(err, &fault) {
+		return nil, fmt.Errorf("cannot read %s: %w", path, fault.Err)
+	}
+	return text, err
+}
+
+// fileName is what positions call a file.
+func fileName(path string) string {
+	if path == standardInput {
+		return "(standard input)"
+	}
+	return path
+}
+
+// readFilter reads a filter from a file. Warnings are printed.
+func (t *tool) readFilter(path string, lenient bool) (*store.Filter, error) {
+	text, err := t.read(path)
+	if err != nil {
+		return nil, err
+	}
+	f, diagnostics := store.ParseFilter(text, fileName(path), lenient)
+	if f == nil {
+		return nil, diagnostics.Errors()
+	}
+	t.warn(diagnostics.Warnings())
+	if path == standardInput {
+		f.File = "" // once stored, its own file is where the lines are
+	}
+	return f, nil
+}
+
+func (t *tool) warn(list nwfilter.Diagnostics) {
+	for _, d := range list {
+		fmt.Fprintln(t.stderr, d)
+	}
+}
+
+// looksLikeFile tells a file from the name of a filter.
+func looksLikeFile(arg string) bool {
+	return arg == standardInput || strings.Contains(arg, "/") || strings.HasSuffix(arg, ".xml")
+}
+
+// resolver works filters out from what is stored and, before that, a filter
+// from a file.
+type resolver struct {
+	view *store.View
+	own  *store.Filter
+	// fault is the first filter that is there and cannot be read.
+	fault error
+}
+
+// find sets the filter that NAME|FILE stands for, and returns its name.
+func (r *resolver) find(t *tool, arg string, lenient bool) (string, error) {
+	if !looksLikeFile(arg) {
+		_, err := r.view.Filter(arg)
+		if err == nil || !errors.Is(err, store.ErrNotFound) {
+			return arg, err
+		}
+		if _, missing := os.Stat(arg); missing != nil {
+			return "", err
+		}
+	}
+	var err error
+	if r.own, err = t.readFilter(arg, lenient); err != nil {
+		return "", err
+	}
+	return r.own.Name, nil
+}
+
+func (r *resolver) lookup(name string) *nwfilter.Filter {
+	if r.own != nil && r.own.Name == name {
+		return r.own.Filter
+	}
+	f, err := r.view.Filter(name)
+	if err != nil {
+		if r.fault == nil && !errors.Is(err, store.ErrNotFound) {
+			r.fault = err
+		}
+		return nil
+	}
+	return f.Filter
+}
+
+func (r *resolver) policy(name string, mac net.HardwareAddr, params []nwfilter.Parameter) (*policy.Policy, error) {
+	p, err := policy.Resolve(name, mac, params, r.lookup)
+	if err != nil && r.fault != nil {
+		return nil, r.fault
+	}
+	return p, err
+}

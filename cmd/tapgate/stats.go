@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tapgate/internal/datapath"
+	"tapgate/internal/policy"
+	"tapgate/internal/verdict"
+)
+
+func newStatsCommand(t *tool) *cobra.Command {
+	var asJSON, all bool
+	c := &cobra.Command{
+		Use:   "stats PORT",
+		Short: "Show what a port's rules have counted",
+		Long: `Shows the packets that a port passed and dropped, why it dropped those that no rule
+decided about, and what each rule has counted, with the file and line where the rule
+stands. Counters live on when the port is bound again; those of a rule that is new or
+changed begin at 0.
+
+Needs root.`,
+		Example:           "  tapgate stats vnet0\n  tapgate stats vnet0 --json | jq '.clauses[] | select(.packets == 0) | .origin'",
+		Args:              arguments(1, 1, "a port"),
+		ValidArgsFunction: t.completePort,
+		RunE: func(c *cobra.Command, args []string) error {
+			h, err := t.openHost(t.bpffs)
+			if err != nil {
+				return err
+			}
+			stats, err := h.Stats(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Opened, stats.Refused})
+			}
+			t.printStats(stats, all)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "show rules that have counted nothing too")
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func (t *tool) printStats(s *datapath.Stats, all bool) {
+	fmt.Fprintf(t.stdout, "port %s: %s, filter %s, guest %s", s.Name, s.State, s.Filter, s.MAC)
+	if params := parametersText(s.Parameters); params != "" {
+		fmt.Fprintf(t.stdout, " %s", params)
+	}
+	fmt.Fprintf(t.stdout, "\nconnections: %d now, %d opened, %d refused for lack of room\n", s.Connections, s.Opened, s.Refused)
+	silent := 0
+	for _, d := range policy.Directions {
+		total := s.In
+		if d == policy.Out {
+			total = s.Out
+		}
+		fmt.Fprintf(t.stdout, "\n%s: %s passed, %s dropped\n", d, counterText(total.Passed), counterText(total.Dropped))
+		rows := &table{}
+		for reason, n := range total.Reasons {
+			if r := verdict.Reason(reason); n > 0 && r != verdict.Clause && r != verdict.Default {
+				rows.add(fmt.Sprint(n), "dropped: "+r.String())
+			}
+		}
+		rows.flush(t.stdout, "  ")
+		for _, stage := range stageOrder(d) {
+			fmt.Fprintf(t.stdout, "  %s stage\n", stageName(stage))
+			rows.add("PACKETS", "BYTES", "RULE", "FROM")
+			for _, c := range s.Clauses {
+				if c.Direction != d.String() || c.Stage != stageName(stage) {
+					continue
+				}
+				if c.Packets == 0 && !all {
+					silent++
+					continue
+				}
+				rows.add(fmt.Sprint(c.Packets), fmt.Sprint(c.Bytes), ruleText(&c.Clause), originText(c.Origin, c.Mirrored))
+			}
+			if len(rows.rows) == 1 {
+				rows.rows = [][]string{{"nothing was counted"}}
+			}
+			rows.flush(t.stdout, "    ")
+		}
+	}
+	if silent > 0 {
+		fmt.Fprintf(t.stdout, "\n%s counted nothing; --all shows them\n", plural(silent, "rule"))
+	}
+}
+
+func counterText(c datapath.Counter) string {
+	return fmt.Sprintf("%s (%s)", plural(c.Packets, "packet"), plural(c.Bytes, "byte"))
+}
+
+// ruleText is the rule's text, its chain in front unless that is the root.
+func ruleText(c *datapath.Clause) string {
+	text := c.Text
+	if !strings.Contains(text, " ") {
+		text += " everything"
+	}
+	if c.Chain != "" && c.Chain != "root" && c.Stage == "link" {
+		text = c.Chain + ": " + text
+	}
+	return text
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tapgate/internal/datapath"
+	"tapgate/internal/policy"
+	"tapgate/internal/verdict"
+	"tapgate/nwfilter"
+)
+
+func countedStats() datapath.Stats {
+	origin := func(line int) policy.Origin {
+		return policy.Origin{Filter: "web", Pos: nwfilter.Position{File: "web.xml", Line: line, Column: 3}, Path: []string{"web"}}
+	}
+	s := datapath.Stats{
+		Port: datapath.Port{
+			Name: "vnet0", State: datapath.Guarded, Filter: "web", MAC: "52:54:00:00:00:01",
+			Parameters:  map[string][]string{"IP": {"10.0.0.5", "10.0.0.6"}},
+			In:          datapath.Totals{Passed: datapath.Counter{Packets: 7, Bytes: 700}, Dropped: datapath.Counter{Packets: 3, Bytes: 180}},
+			Connections: 2,
+		},
+		Opened: 4, Refused: 1,
+		Clauses: []datapath.ClauseStats{
+			{Clause: datapath.Clause{Direction: "in", Stage: "network", Chain: "root", Text: "accept protocol=tcp", Origin: origin(2)}, Counter: datapath.Counter{Packets: 7, Bytes: 700}},
+			{Clause: datapath.Clause{ID: 1, Direction: "in", Stage: "link", Chain: "ipv4", Text: "drop", Origin: origin(3)}, Counter: datapath.Counter{Packets: 1, Bytes: 60}},
+			{Clause: datapath.Clause{ID: 2, Direction: "out", Stage: "network", Chain: "root", Text: "accept protocol=tcp", Mirrored: true, Origin: origin(2)}},
+		},
+	}
+	s.In.Reasons[verdict.Clause] = 1
+	s.In.Reasons[verdict.MalformedIP] = 2
+	return s
+}
+
+func TestStats(t *testing.T) {
+	s := newSession(t)
+	s.stats = countedStats()
+	out, _ := s.ok("stats vnet0")
+	const want = `port vnet0: guarded, filter web, guest 52:54:00:00:00:01 IP=10.0.0.5,10.0.0.6
+connections: 2 now, 4 opened, 1 refused for lack of room
+
+in: 7 packets (700 bytes) passed, 3 packets (180 bytes) dropped
+  2  dropped: malformed IP header
+  network stage
+    PACKETS  BYTES  RULE                 FROM
+    7        700    accept protocol=tcp  web.xml:2
+  link stage
+    PACKETS  BYTES  RULE                   FROM
+    1        60     ipv4: drop everything  web.xml:3
+
+out: 0 packets (0 bytes) passed, 0 packets (0 bytes) dropped
+  link stage
+    nothing was counted
+  network stage
+    nothing was counted
+
+1 rule counted nothing; --all shows them
+`
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Error(diff)
+	}
+	out, _ = s.ok("stats vnet0 --all")
+	s.says(out, "0        0      accept protocol=tcp  web.xml:2 mirrored\n")
+	out, _ = s.ok("stats vnet0 --json")
+	s.says(out, `"malformed IP header": 2`)
+	s.says(out, `"packets": 7`)
+	s.fails("stats vnet1", "tapgate: vnet1 is not guarded\n")
+}
