@@ -27,6 +27,7 @@ type Connection struct {
 	Packets   [2]uint64
 	Bytes     [2]uint64 // whole frames
 	TCP       TCP
+	SCTP      SCTP
 	begun     [2]bool // a helper has seen payload
 }
 
@@ -134,6 +135,17 @@ func ProtoName(proto uint8) string {
 	return fmt.Sprintf("proto-%d", proto)
 }
 
+// ProtoState names the protocol's own state, "" if it has none.
+func (c *Connection) ProtoState() string {
+	switch c.Proto {
+	case packet.ProtoTCP:
+		return c.TCP.State.String()
+	case packet.ProtoSCTP:
+		return c.SCTP.State.String()
+	}
+	return ""
+}
+
 // String shows the connection as one line, originator first:
 //
 //	tcp 10.0.0.1:40000 > 10.0.0.2:80 ESTABLISHED replied assured
@@ -151,8 +163,8 @@ func (c *Connection) String() string {
 	default:
 		fmt.Fprintf(&b, "%s %s > %s", ProtoName(c.Proto), from.Addr(), to.Addr())
 	}
-	if c.Proto == packet.ProtoTCP {
-		b.WriteString(" " + c.TCP.State.String())
+	if state := c.ProtoState(); state != "" {
+		b.WriteString(" " + state)
 	}
 	for _, word := range []struct {
 		set  bool

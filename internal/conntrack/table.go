@@ -77,7 +77,7 @@ func (t *Table) Classify(p *packet.Packet) *Pending {
 		if !valid {
 			return &Pending{}
 		}
-		if t.known(c, p, e) != tcpReopen {
+		if !t.known(c, p, e) {
 			return &Pending{}
 		}
 		c.Expires = 0
@@ -93,17 +93,22 @@ func (t *Table) lookup(key Key, now int64) *Connection {
 	return nil
 }
 
-// known judges a packet of a live connection. The result tcpReopen means that
-// the packet ends the connection and may open another.
-func (t *Table) known(c *Connection, p *packet.Packet, e ends) tcpVerdict {
+// known judges a packet of a live connection. The result is true if the packet
+// ends the connection and may open another.
+func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 	dir := c.direction(e)
 	state := c.stateOf(dir)
-	if c.Proto == packet.ProtoTCP {
+	switch c.Proto {
+	case packet.ProtoTCP:
 		verdict := c.tcpPacket(p, dir)
 		if verdict == tcpInvalid || verdict == tcpReopen {
-			return verdict
+			return verdict == tcpReopen
 		}
-	} else {
+	case packet.ProtoSCTP:
+		if c.sctpPacket(p, dir) == sctpInvalid {
+			return false
+		}
+	default:
 		c.refresh(p.Now)
 	}
 	if dir == reply {
@@ -111,7 +116,7 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) tcpVerdict {
 	}
 	c.count(p, dir)
 	p.State, p.Direction = state, packet.Original<<dir
-	return tcpAccept
+	return false
 }
 
 // open judges a packet without a connection.
@@ -122,12 +127,17 @@ func (t *Table) open(key Key, e ends, p *packet.Packet, valid bool) *Pending {
 		return &Pending{}
 	}
 	c := &Connection{Key: key, OriginB: e == fromB, Expected: expected, Created: p.Now}
-	if key.Proto == packet.ProtoTCP {
-		if !c.openTCP(p, t.config.PickUp) {
-			return &Pending{}
-		}
-	} else {
+	opens := true
+	switch key.Proto {
+	case packet.ProtoTCP:
+		opens = c.openTCP(p, t.config.PickUp)
+	case packet.ProtoSCTP:
+		opens = c.openSCTP(p)
+	default:
 		c.refresh(p.Now)
+	}
+	if !opens {
+		return &Pending{}
 	}
 	c.count(p, original)
 	p.State, p.Direction = c.stateOf(original), packet.Original
@@ -149,7 +159,7 @@ func (t *Table) Commit(pending *Pending) error {
 	case old.live(pending.now):
 		// Two first packets of one flow, both judged before either was
 		// committed: the second joins the first.
-		if c.Proto == packet.ProtoTCP {
+		if c.Proto == packet.ProtoTCP || c.Proto == packet.ProtoSCTP {
 			return ErrRace
 		}
 		return nil

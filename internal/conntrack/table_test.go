@@ -25,11 +25,11 @@ func (e engine) Judge(t *testing.T, frame []byte, out bool, now int64, accept bo
 	return p.State, p.Direction
 }
 
-func (e engine) TCPState(t *testing.T, now int64) string {
+func (e engine) ProtoState(t *testing.T, now int64) string {
 	t.Helper()
 	name := ""
 	for c := range e.table.All(now) {
-		name = c.TCP.State.String()
+		name = c.ProtoState()
 	}
 	return name
 }
@@ -112,6 +112,7 @@ func TestRace(t *testing.T) {
 		want         error
 	}{
 		{"tcp", "o:S NEW · o:S(1000) NEW", conntrack.ErrRace},
+		{"sctp", "o:sctp(0,init=7) NEW · o:sctp(0,init=7) NEW", conntrack.ErrRace},
 		{"udp", "o:udp NEW · o:udp NEW", nil},
 		{"udp, both ways", "o:udp NEW · r:udp NEW", nil},
 	} {

@@ -36,3 +36,14 @@ var tcpTimeouts = [...]int64{
 	Close:       tcpCloseTimeout,
 	SynSent2:    120 * second,
 }
+
+var sctpTimeouts = [...]int64{
+	SCTPClosed:       10 * second,
+	CookieWait:       3 * second,
+	CookieEchoed:     3 * second,
+	SCTPEstablished:  210 * second,
+	ShutdownSent:     3 * second,
+	ShutdownReceived: 3 * second,
+	ShutdownACKSent:  3 * second,
+	HeartbeatSent:    30 * second,
+}

@@ -20,6 +20,9 @@ func wellFormed(p *packet.Packet) bool {
 		// checksum is compulsory (RFC 3828 section 3.1).
 		coverage := p.UDPLength == 0 || p.UDPLength >= 8 && fits(p)
 		return coverage && be.Uint16(l4(p)[6:]) != 0
+	case packet.ProtoSCTP:
+		_, ok := readSCTP(p)
+		return ok
 	}
 	return true
 }
@@ -30,7 +33,7 @@ func fits(p *packet.Packet) bool {
 	return p.Fragment == packet.FragmentFirst || uint32(p.UDPLength) <= p.L4Length
 }
 
-// refresh moves the end of a connection that is not TCP, by what was known
+// refresh moves the end of a connection that is neither TCP nor SCTP, by what was known
 // before this packet.
 func (c *Connection) refresh(now int64) {
 	timeout := genericTimeout

@@ -50,14 +50,18 @@ type tally struct {
 	sync.Mutex
 	reasons [verdict.NumReasons]int
 	states  map[packet.State]int
+	sctp    map[packet.State]int // of SCTP packets
 	replies int
 }
 
-func (n *tally) add(r TestResult) {
+func (n *tally) add(r TestResult, proto uint8) {
 	n.Lock()
 	defer n.Unlock()
 	n.reasons[r.Reason]++
 	n.states[r.State]++
+	if proto == packet.ProtoSCTP {
+		n.sctp[r.State]++
+	}
 	if r.Direction == packet.Reply {
 		n.replies++
 	}
@@ -69,7 +73,7 @@ func (n *tally) add(r TestResult) {
 // workers.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
-	met := tally{states: map[packet.State]int{}}
+	met := tally{states: map[packet.State]int{}, sctp: map[packet.State]int{}}
 	t.Run("workers", func(t *testing.T) {
 		for i := range 4 {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -78,7 +82,7 @@ func TestEnginesAgree(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("reasons %v, states %v, replies %d", met.reasons, met.states, met.replies)
+	t.Logf("reasons %v, states %v, of SCTP %v, replies %d", met.reasons, met.states, met.sctp, met.replies)
 	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
 		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment} {
 		if met.reasons[why] == 0 {
@@ -88,6 +92,11 @@ func TestEnginesAgree(t *testing.T) {
 	for state := packet.StateNew; state <= packet.StateUntracked; state <<= 1 {
 		if met.states[state] == 0 {
 			t.Errorf("no packet had state %d", state)
+		}
+	}
+	for _, state := range []packet.State{packet.StateNew, packet.StateEstablished, packet.StateInvalid} {
+		if met.sctp[state] == 0 {
+			t.Errorf("no SCTP packet had state %d", state)
 		}
 	}
 }
@@ -106,7 +115,7 @@ func agree(t *source, met *tally) {
 		frame := drawFrame(t, out)
 		now += oneOf(t, []int64{20e3, 20e3, 20e3, 20e3, 20e3, 1e9, 3e9, 31e9, 121e9})
 		evaluated, ran, r := both.run(t, frame, out, now)
-		met.add(ran)
+		met.add(ran, r.Packet.LinkProto)
 		if evaluated != ran {
 			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
 		}

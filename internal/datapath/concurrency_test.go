@@ -64,7 +64,7 @@ func TestTwoCPUs(t *testing.T) {
 				t.Errorf("%d packets counted, want %d", got, want)
 			}
 			if test.name == "tcp" {
-				if state := conntrack.TCPState(k.member(t, entries[0], "tcp_state")).String(); state != "ESTABLISHED" {
+				if state := conntrack.TCPState(k.member(t, entries[0], "state")).String(); state != "ESTABLISHED" {
 					t.Errorf("state %s", state)
 				}
 			}

@@ -27,6 +27,15 @@ const trackingPolicy = `<filter name="x">
   <rule action="accept" direction="in"><all state="RELATED"/></rule>
 </filter>`
 
+// protoInKey is where struct conn_key has the protocol.
+const protoInKey = 5
+
+// entry is one of the port's connections.
+type entry struct {
+	proto uint8
+	value []byte
+}
+
 // tracker is the eBPF tracker as the shared sequences know one.
 type tracker struct {
 	*Tester
@@ -68,13 +77,13 @@ func (k *tracker) Judge(t *testing.T, frame []byte, out bool, now int64, accept 
 
 // member reads a number out of an entry's struct flow, which stands behind
 // the lock and the tag.
-func (k *tracker) member(t *testing.T, value []byte, name string) uint64 {
+func (k *tracker) member(t *testing.T, e entry, name string) uint64 {
 	t.Helper()
-	return k.memberAt(t, value, name, 0)
+	return k.memberAt(t, e, name, 0)
 }
 
 // memberAt reads at most eight bytes from an offset within the member.
-func (k *tracker) memberAt(t *testing.T, value []byte, name string, offset uint32) uint64 {
+func (k *tracker) memberAt(t *testing.T, e entry, name string, offset uint32) uint64 {
 	t.Helper()
 	for _, m := range k.flow.Members {
 		if m.Name == name {
@@ -83,7 +92,7 @@ func (k *tracker) memberAt(t *testing.T, value []byte, name string, offset uint3
 				t.Fatal(err)
 			}
 			var b [8]byte
-			copy(b[:min(8, size)], value[8+m.Offset.Bytes()+offset:])
+			copy(b[:min(8, size)], e.value[8+m.Offset.Bytes()+offset:])
 			return binary.NativeEndian.Uint64(b[:])
 		}
 	}
@@ -91,10 +100,10 @@ func (k *tracker) memberAt(t *testing.T, value []byte, name string, offset uint3
 	return 0
 }
 
-// entries are the values of the port's connections.
-func (k *tracker) entries(t *testing.T) [][]byte {
+// entries are the port's connections.
+func (k *tracker) entries(t *testing.T) []entry {
 	t.Helper()
-	var values [][]byte
+	var list []entry
 	connections := k.loaded.Maps["connections"]
 	for i := range connections.MaxEntries() {
 		var shard *ebpf.Map
@@ -105,20 +114,25 @@ func (k *tracker) entries(t *testing.T) [][]byte {
 		entries := shard.Iterate()
 		for entries.Next(&key, &value) {
 			if binary.NativeEndian.Uint32(key) == k.state.Port {
-				values = append(values, slices.Clone(value))
+				list = append(list, entry{key[protoInKey], slices.Clone(value)})
 			}
 		}
 		shard.Close()
 	}
-	return values
+	return list
 }
 
-func (k *tracker) TCPState(t *testing.T, now int64) string {
+func (k *tracker) ProtoState(t *testing.T, now int64) string {
 	t.Helper()
-	for _, value := range k.entries(t) {
-		if k.member(t, value, "expires") > uint64(now) {
-			return conntrack.TCPState(k.member(t, value, "tcp_state")).String()
+	for _, e := range k.entries(t) {
+		if k.member(t, e, "expires") <= uint64(now) {
+			continue
 		}
+		state := k.member(t, e, "state")
+		if e.proto == packet.ProtoSCTP {
+			return conntrack.SCTPState(state).String()
+		}
+		return conntrack.TCPState(state).String()
 	}
 	return ""
 }

@@ -25,11 +25,11 @@ type flow struct {
 }
 
 func drawFlow(t *source) flow {
-	f := flow{v6: t.chance(30), proto: byte(oneOf(t, []uint64{6, 6, 6, 17, 17, 1, 1, 2, 50, 132, 136, 33, 253}))}
+	f := flow{v6: t.chance(30), proto: byte(oneOf(t, []uint64{6, 6, 6, 17, 17, 1, 1, 2, 50, 132, 132, 132, 136, 33, 253}))}
 	pool := poolIPv4
 	if f.v6 {
 		pool = poolIPv6
-		f.proto = byte(oneOf(t, []uint64{6, 6, 6, 17, 17, 58, 58, 1, 50, 59, 132, 136}))
+		f.proto = byte(oneOf(t, []uint64{6, 6, 6, 17, 17, 58, 58, 1, 50, 59, 132, 132, 136}))
 	}
 	guest, peer := pool[0], pool[1]
 	if t.chance(15) {
@@ -221,7 +221,9 @@ func drawTransport(t *source, f flow, out bool) []byte {
 		length := 8 + len(payload) + oneOf(t, []int{0, 0, 0, 0, 1, -1})
 		b = be.AppendUint16(b, uint16(length))
 		return append(append(b, 0, 0), payload...)
-	case 132, 33:
+	case 132:
+		return drawSCTP(t, f, out)
+	case 33:
 		b := f.ports(out)
 		return append(append(b, make([]byte, 8)...), payload...)
 	case 1, 58:

@@ -18,15 +18,15 @@ type grown struct {
 	network bool
 }
 
-// growth gives the clauses that have counted more in the second reading. Both
-// are of one policy.
-func growth(before, after reading, own policy.Direction) []grown {
+// growth gives the clauses that have counted at least so many packets more in
+// the second reading. Both are of one policy.
+func growth(before, after reading, own policy.Direction, least uint64) []grown {
 	var list []grown
 	for _, d := range policy.Directions {
 		for _, stage := range []nwfilter.Stage{nwfilter.LinkStage, nwfilter.NetworkStage} {
 			for c := range after.policy.List(d, stage).All {
 				n := after.stats.Clauses[c.ID].Packets - before.stats.Clauses[c.ID].Packets
-				if n > 0 {
+				if n >= max(least, 1) {
 					list = append(list, grown{c, n, d == own, stage == nwfilter.NetworkStage})
 				}
 			}
@@ -42,19 +42,19 @@ func decidedBy(before, after reading, own policy.Direction, did Outcome, least u
 	if before.policy == nil || before.policy != after.policy {
 		return nil
 	}
-	list := growth(before, after, own)
+	list := growth(before, after, own, least)
 	if did == Blocked {
-		return dropped(before, after, list, least)
+		return dropped(before, after, list)
 	}
-	return accepted(list, least)
+	return accepted(list)
 }
 
 // dropped gives the rule that dropped the attempt: that in its direction rather
 // than another, that of the network stage rather than of the link stage, that
 // which dropped most. The others dropped what a kernel sent of its own accord:
 // by IPv6, which is dropped at the link stage.
-func dropped(before, after reading, list []grown, least uint64) []Decider {
-	list = slices.DeleteFunc(list, func(g grown) bool { return !drops(g.clause) || g.packets < least })
+func dropped(before, after reading, list []grown) []Decider {
+	list = slices.DeleteFunc(list, func(g grown) bool { return !drops(g.clause) })
 	if len(list) == 0 {
 		return droppedWithoutRule(before, after)
 	}
@@ -93,13 +93,13 @@ func droppedWithoutRule(before, after reading) []Decider {
 // accepted gives the rules of the network stage by which the exchange passed
 // in both directions. Where that stage has none, it is those of the link stage
 // in the attempt's own.
-func accepted(list []grown, least uint64) []Decider {
+func accepted(list []grown) []Decider {
 	list = slices.DeleteFunc(list, func(g grown) bool { return g.clause.Action != nwfilter.Accept })
 	atNetwork := slices.DeleteFunc(slices.Clone(list), func(g grown) bool { return !g.network })
 	if len(atNetwork) > 0 {
 		return deciders(atNetwork)
 	}
-	list = slices.DeleteFunc(list, func(g grown) bool { return !g.own || g.packets < least })
+	list = slices.DeleteFunc(list, func(g grown) bool { return !g.own })
 	if len(list) > 0 {
 		return deciders(list)
 	}

@@ -83,6 +83,8 @@ func TestCountersTellWhichRuleDecided(t *testing.T) {
 			[]count{{5, in, 3}}, out, Works, 0, "no rule matched: accepted"},
 		{"a stray packet is not the frames that were sent", nil,
 			[]count{{5, out, 1}}, out, Works, 3, "no rule matched: accepted"},
+		{"a late packet of another exchange is none of many", nil,
+			[]count{{2, in, 1}, {3, out, 40}}, out, Works, 3, "sample.xml:3 accept"},
 		{"return decides nothing", nil,
 			[]count{{6, out, 1}}, out, Works, 0, "no rule matched: accepted"},
 		{"dropped, after the beginning was accepted", nil,

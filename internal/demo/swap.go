@@ -2,9 +2,13 @@ package demo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"tapgate/internal/lab"
 )
@@ -13,17 +17,15 @@ import (
 // should drop are sent as fast as possible, and pings that both should let
 // out. An FTP session that began under the old one goes on under the new.
 func (d *demo) swap(ctx context.Context, title string, to filter) error {
-	session, err := lab.DialFTP(ctx, d.lab.Neighbour.Namespace, d.lab.Guest.At(lab.FTPPort))
-	if err != nil {
-		return err
+	session, noSession := lab.DialFTP(ctx, d.lab.Neighbour.Namespace, d.lab.Guest.At(lab.FTPPort))
+	if noSession == nil {
+		defer session.Close()
 	}
-	defer session.Close()
-
 	traffic, err := d.startTraffic(ctx)
 	if err != nil {
 		return err
 	}
-	defer traffic.stop()
+	defer func() { _ = traffic.stop() }()
 	underOld, err := d.observe(ctx, traffic)
 	if err != nil {
 		return err
@@ -36,8 +38,7 @@ func (d *demo) swap(ctx context.Context, title string, to filter) error {
 	if err != nil {
 		return err
 	}
-	traffic.stop()
-	if err := traffic.err(); err != nil {
+	if err := traffic.stop(); err != nil {
 		return err
 	}
 
@@ -53,7 +54,12 @@ func (d *demo) swap(ctx context.Context, title string, to filter) error {
 	}
 	again := attempt{
 		direction: in, what: "ftp session from before the swap",
-		probe: quiet(func(ctx context.Context) error { return session.Retrieve(ctx, lab.ActivePORT) }),
+		probe: quiet(func(ctx context.Context) error {
+			if noSession != nil {
+				return noSession
+			}
+			return session.Retrieve(ctx, lab.ActivePORT)
+		}),
 	}
 	row, err := d.attempt(ctx, &again, Works)
 	if err != nil {
@@ -69,7 +75,7 @@ func (d *demo) observe(ctx context.Context, t *traffic) (r [2]reading, err error
 	if r[0], err = d.port.read(ctx); err != nil {
 		return r, err
 	}
-	if err = t.await(ctx); err != nil {
+	if err = t.await(); err != nil {
 		return r, err
 	}
 	r[1], err = d.port.read(ctx)
@@ -78,13 +84,15 @@ func (d *demo) observe(ctx context.Context, t *traffic) (r [2]reading, err error
 
 // traffic is what goes on while the filter is swapped.
 type traffic struct {
-	stop    func()
-	running sync.WaitGroup
-	flood   flood
-	pings   pings
+	flood flood
+	pings pings
+	// ended is closed when the traffic ends, by stop or by a fault.
+	ended <-chan struct{}
+	// stop may be called more than once. What was sent stands when it returns.
+	stop func() error
 }
 
-// startTraffic sends until stop is called, which returns when all has ended.
+// startTraffic sends until stop is called.
 func (d *demo) startTraffic(ctx context.Context) (*traffic, error) {
 	guest, neighbour := d.lab.Guest, d.lab.Neighbour
 	sender, err := guest.OpenFrames(lab.GuestDevice)
@@ -96,46 +104,42 @@ func (d *demo) startTraffic(ctx context.Context) (*traffic, error) {
 		sender.Close()
 		return nil, err
 	}
+	all, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	t := &traffic{
+		ended: ctx.Done(),
 		flood: flood{frame: craft(d.lab, fmt.Sprintf("udp GUEST:4000 > NEIGHBOUR:%d", lab.EchoPort)), batch: make(chan struct{})},
 		pings: pings{batch: make(chan struct{})},
 	}
-	t.running.Go(func() { t.flood.send(ctx, sender) })
-	t.running.Go(func() { t.flood.look(ctx, receiver) })
-	t.running.Go(func() { t.pings.send(ctx, guest, neighbour) })
-	t.stop = sync.OnceFunc(func() {
+	all.Go(func() error { return t.flood.send(ctx, sender) })
+	all.Go(func() error { t.flood.look(ctx, receiver); return nil })
+	all.Go(func() error { return t.pings.send(ctx, guest, neighbour) })
+	t.stop = sync.OnceValue(func() error {
 		cancel()
-		t.running.Wait()
-		sender.Close()
-		receiver.Close()
+		defer sender.Close()
+		defer receiver.Close()
+		return all.Wait()
 	})
 	return t, nil
 }
 
-// await returns when a batch of each kind was sent from its beginning.
-func (t *traffic) await(ctx context.Context) error {
+// await returns when a batch of each kind was sent from its beginning, or the
+// traffic has ended.
+func (t *traffic) await() error {
 	for _, batch := range []chan struct{}{t.flood.batch, t.pings.batch} {
 		// The first may have begun before.
 		for range 2 {
 			select {
 			case <-batch:
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-t.ended:
+				return cmp.Or(t.stop(), errors.New("the traffic ended by itself"))
 			}
 		}
 	}
 	return nil
 }
 
-// err may be called, like rows, after stop.
-func (t *traffic) err() error {
-	if t.flood.err != nil {
-		return t.flood.err
-	}
-	return t.pings.err
-}
-
+// rows may be called after stop.
 func (t *traffic) rows() []Row {
 	flood := Row{Direction: out.String(), What: "a flood that both filters drop", Should: Blocked, Did: Blocked,
 		Note: fmt.Sprintf("%d frames during the swap, none arrived", t.flood.sent)}
@@ -155,19 +159,21 @@ type flood struct {
 	frame   []byte
 	sent    int
 	arrived bool
-	err     error
 	// batch takes a value when a batch is complete and somebody waits.
 	batch chan struct{}
 }
 
-func (f *flood) send(ctx context.Context, sender *lab.FrameConn) {
+func (f *flood) send(ctx context.Context, sender *lab.FrameConn) error {
 	const batch = 500
-	for ctx.Err() == nil && f.err == nil {
-		f.err = sender.Send(f.frame)
+	for ctx.Err() == nil {
+		if err := sender.Send(f.frame); err != nil {
+			return err
+		}
 		if f.sent++; f.sent%batch == 0 {
 			announce(f.batch)
 		}
 	}
+	return nil
 }
 
 // look waits for a frame of the flood.
@@ -179,15 +185,14 @@ func (f *flood) look(ctx context.Context, receiver *lab.FrameConn) {
 // pings are sent one after the other.
 type pings struct {
 	sent, lost int
-	err        error
 	batch      chan struct{}
 }
 
-func (p *pings) send(ctx context.Context, from, to *lab.Guest) {
-	for ctx.Err() == nil && p.err == nil {
+func (p *pings) send(ctx context.Context, from, to *lab.Guest) error {
+	for {
 		err := lab.Ping(ctx, from.Namespace, to.IPv4)
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		p.sent++
 		switch outcomeOf(err) {
@@ -195,7 +200,7 @@ func (p *pings) send(ctx context.Context, from, to *lab.Guest) {
 		case Blocked:
 			p.lost++
 		default:
-			p.err = err
+			return err
 		}
 		if p.sent%copies == 0 {
 			announce(p.batch)

@@ -167,7 +167,11 @@ func (n *notation) transport(ip gopacket.NetworkLayer) []gopacket.SerializableLa
 	case "udplite":
 		return []gopacket.SerializableLayer{n.udpLite()}
 	case "sctp":
-		return []gopacket.SerializableLayer{&layers.SCTP{SrcPort: layers.SCTPPort(src), DstPort: layers.SCTPPort(dst), VerificationTag: 1}, n.chunk()}
+		tag := uint32(1)
+		if n.option("len", 0) == 0 { // INIT has none (RFC 9260 section 8.5.1)
+			tag = 0
+		}
+		return []gopacket.SerializableLayer{&layers.SCTP{SrcPort: layers.SCTPPort(src), DstPort: layers.SCTPPort(dst), VerificationTag: tag}, n.chunk()}
 	case "icmp":
 		if !n.typed {
 			n.icmpType = layers.ICMPv4TypeEchoRequest

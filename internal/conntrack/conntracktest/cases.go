@@ -8,6 +8,7 @@ import (
 // Cases are all sequences.
 func Cases() []Case {
 	cases := append(append(append([]Case{}, tcpCases...), windowCases...), otherCases...)
+	cases = append(append(cases, sctpCases...), sctpFirstCases()...)
 	cases = append(cases, flagCases()...)
 	cases = append(cases, icmpTypeCases()...)
 	for i := range cases {
@@ -19,7 +20,8 @@ func Cases() []Case {
 // expand knows the openings and closings that many sequences begin with.
 var expand = strings.NewReplacer(
 	"3WHS", "o:S NEW · r:SA EST · o:A EST",
-	"CLOSED", "o:S NEW · r:SA EST · o:A EST · o:FA EST · r:A EST · r:FA EST · o:A EST [TIME_WAIT]",
+	"CLOSED ·", "o:S NEW · r:SA EST · o:A EST · o:FA EST · r:A EST · r:FA EST · o:A EST [TIME_WAIT] ·",
+	"ASSOCIATION", "o:sctp(0,init=7) NEW · r:sctp(7,init-ack=9) EST · o:sctp(9,cookie-echo) EST · r:sctp(7,cookie-ack) EST [ESTABLISHED]",
 )
 
 // flagCases tries every set of the flags FIN, SYN, RST, ACK, URG, with and

@@ -1,6 +1,6 @@
 package conntracktest
 
-// Everything but TCP.
+// Everything but TCP and SCTP.
 var otherCases = []Case{
 	{Name: "udp", Script: "o:udp NEW/o · o:udp NEW · r:udp EST/r · o:udp EST/o"},
 	{Name: "udp that a rule drops", Script: "o:udp! NEW · r:udp NEW/o · o:udp EST/r"},
@@ -63,6 +63,5 @@ var otherCases = []Case{
 	{Name: "PPTP calls are one-way", Script: "o:gre(1,7) NEW · r:gre(1,9) NEW · r:gre(1,7) NEW · o:gre(1,7) NEW"},
 	{Name: "GRE version 1 without PPP", Script: "o:gre(1,7,1) INV"},
 	{Name: "short GRE", Script: "o:gre(1,7,1) cut=7 NEW · r:gre(0,0) EST"},
-	{Name: "sctp ports", Script: "o:sctp NEW · r:sctp EST · o:sctp cut=3 INV"},
 	{Name: "a broadcast's answer is another flow", Script: "o:udp dst=x NEW · r:udp NEW/o"},
 }

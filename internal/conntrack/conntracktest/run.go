@@ -13,9 +13,9 @@ type Engine interface {
 	// Judge tells a packet's state and direction at a time in nanoseconds,
 	// and commits it if accept.
 	Judge(t *testing.T, frame []byte, out bool, now int64, accept bool) (packet.State, packet.Direction)
-	// TCPState names the state of the only connection in the table, "" if
+	// ProtoState names the state of the only connection in the table, "" if
 	// there is none that lives.
-	TCPState(t *testing.T, now int64) string
+	ProtoState(t *testing.T, now int64) string
 }
 
 // Case is a sequence with the states that every tracker must find.
@@ -56,14 +56,14 @@ func runSteps(t *testing.T, engine Engine, steps []Step) {
 		if s.Direction != 0 && direction != s.Direction {
 			t.Fatalf("step %d, %s: direction %d", i+1, s.Text, direction)
 		}
-		if s.TCPState == "" {
+		if s.ProtoState == "" {
 			continue
 		}
-		want := s.TCPState
+		want := s.ProtoState
 		if want == "gone" {
 			want = ""
 		}
-		if got := engine.TCPState(t, now); got != want {
+		if got := engine.ProtoState(t, now); got != want {
 			t.Fatalf("step %d, %s: the connection is in state %q", i+1, s.Text, got)
 		}
 	}

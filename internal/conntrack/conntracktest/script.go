@@ -14,14 +14,14 @@ import (
 
 // Step is one packet of a sequence, or a pause.
 type Step struct {
-	Text      string // as written
-	Pause     time.Duration
-	Frame     []byte // nil: only a pause
-	Out       bool   // sent by the side o
-	Drop      bool   // a rule drops it: nothing is committed
-	State     packet.State
-	Direction packet.Direction // 0: not checked
-	TCPState  string           // of the newest connection after the packet, "": not checked
+	Text       string // as written
+	Pause      time.Duration
+	Frame      []byte // nil: only a pause
+	Out        bool   // sent by the side o
+	Drop       bool   // a rule drops it: nothing is committed
+	State      packet.State
+	Direction  packet.Direction // 0: not checked
+	ProtoState string           // of the newest connection after the packet, "": not checked
 }
 
 // Script reads a sequence. Steps are separated by "·"; o is the sender of the
@@ -31,10 +31,10 @@ type Step struct {
 //
 // A TCP segment is written as its flags (S A F R P U E C), then (seq,ack) and
 // +bytes if they are not what follows from the packets before. Other packets:
-// udp, udplite, sctp, gre, icmp(type,code,id), proto(number). "!" behind a
-// packet means that a rule drops it. Then come options as key=value, the
-// state, optionally with the direction, and optionally the TCP state. "v6" as
-// a step switches to IPv6.
+// udp, udplite, sctp(tag,chunk,…), gre, icmp(type,code,id), proto(number). "!"
+// behind a packet means that a rule drops it. Then come options as key=value,
+// the state, optionally with the direction, and optionally TCP's or SCTP's own
+// state. "v6" as a step switches to IPv6.
 func Script(text string) ([]Step, error) {
 	s := script{
 		next: map[byte]uint32{'o': 1000, 'r': 5000},
@@ -86,7 +86,7 @@ func (s *script) step(text string) (Step, error) {
 	}
 	last := words[len(words)-1]
 	if strings.HasPrefix(last, "[") {
-		step.TCPState = strings.Trim(last, "[]")
+		step.ProtoState = strings.Trim(last, "[]")
 		words = words[:len(words)-1]
 		last = words[len(words)-1]
 	}
@@ -149,27 +149,42 @@ func (s *script) packet(text string, options map[string]string) (ip, error) {
 		what, data = before, n
 	}
 	what, list, _ := strings.Cut(what, "(")
-	var arguments []uint32
-	for _, field := range strings.FieldsFunc(strings.TrimSuffix(list, ")"), func(r rune) bool { return r == ',' }) {
-		n, err := strconv.ParseInt(field, 0, 64)
-		if err != nil {
-			return p, err
-		}
-		arguments = append(arguments, uint32(n))
-	}
-	if err := s.fill(&p, text[0], what, arguments, data, options); err != nil {
+	if err := s.fill(&p, text[0], what, strings.TrimSuffix(list, ")"), data, options); err != nil {
 		return p, err
 	}
 	return p, s.apply(&p, options)
 }
 
-func (s *script) fill(p *ip, side byte, what string, arguments []uint32, data int, options map[string]string) error {
+// numbers reads the arguments of every packet but SCTP's.
+func numbers(list string) ([]uint32, error) {
+	var arguments []uint32
+	for _, field := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
+		n, err := strconv.ParseInt(field, 0, 64)
+		if err != nil {
+			return nil, err
+		}
+		arguments = append(arguments, uint32(n))
+	}
+	return arguments, nil
+}
+
+func (s *script) fill(p *ip, side byte, what, list string, data int, options map[string]string) error {
 	srcPort, dstPort := uint16(40000), uint16(80)
 	if options["ports"] == "equal" {
 		srcPort = dstPort
 	}
 	if side == 'r' {
 		srcPort, dstPort = dstPort, srcPort
+	}
+	if what == "sctp" {
+		p.proto = packet.ProtoSCTP
+		var err error
+		p.payload, err = sctp(srcPort, dstPort, list)
+		return err
+	}
+	arguments, err := numbers(list)
+	if err != nil {
+		return err
 	}
 	argument := func(i int) uint32 {
 		if i < len(arguments) {
@@ -192,9 +207,6 @@ func (s *script) fill(p *ip, side byte, what string, arguments []uint32, data in
 				be.PutUint16(p.payload[6:], 0)
 			}
 		}
-	case "sctp":
-		p.proto = packet.ProtoSCTP
-		p.payload = append(udp(srcPort, dstPort, 0, 0), make([]byte, 4+data)...)
 	case "gre": // gre(version,call,protocol)
 		p.proto = 47
 		p.payload = make([]byte, 8)

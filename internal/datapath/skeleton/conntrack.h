@@ -8,6 +8,7 @@
 #define TAPGATE_CONNTRACK_H
 
 #include "tcp.h"
+#include "sctp.h"
 #include "conn_key.h"
 
 #define UDP_TIMEOUT		(30 * SECOND)
@@ -71,7 +72,7 @@ static __always_inline struct connection *conn_find(const struct conn_key *key, 
 }
 
 /* Whether the transport header makes sense to the tracker. */
-static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p)
+static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p, struct track *t)
 {
 	bool fits = p->fragment == FRAGMENT_FIRST || p->udp_length <= p->l4_length;
 	__u16 checksum;
@@ -85,6 +86,8 @@ static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p)
 		if (p->l4_length < 8 || (p->udp_length && (p->udp_length < 8 || !fits)))
 			return false;
 		return bpf_skb_load_bytes(skb, p->l4_offset + 6, &checksum, 2) == 0 && checksum;
+	case PROTO_SCTP:
+		return sctp_read(skb, p, &t->sctp);
 	}
 	return true;
 }
@@ -94,7 +97,7 @@ static __always_inline __u32 conn_direction(__u32 flags, __u8 ends)
 	return ends == SAME_ENDS || (ends == FROM_B) != !!(flags & CONN_ORIGIN_B);
 }
 
-/* How long a connection that is not TCP lives on, and the flags that it gets. */
+/* How long a connection that is neither TCP nor SCTP lives on, and the flags that it gets. */
 static __always_inline __u64 conn_timeout(struct packet *p, __u64 created, __u32 flags, __u32 *add)
 {
 	bool replied = flags & CONN_SEEN_REPLY;
@@ -174,6 +177,32 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 	return known;
 }
 
+static __noinline enum known known_sctp(struct packet *p, struct track *t, struct connection *c, __u32 length)
+{
+	volatile __u8 *direction = &t->sctp.direction;
+	enum known known = UNKNOWN;
+	__u32 dir;
+
+	bpf_spin_lock(&c->lock);
+	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
+		known = KNOWN;
+		*direction = conn_direction(c->flow.flags, t->ends);
+		dir = *direction;
+		conn_judged(p, c->flow.flags, dir);
+		if (sctp_judge(&c->flow, &t->sctp, dir) == SCTP_VERDICT_INVALID) {
+			p->state = STATE_INVALID;
+			p->direction = 0;
+		} else {
+			if (dir)
+				c->flow.flags |= CONN_SEEN_REPLY;
+			c->flow.packets[dir & 1]++;
+			c->flow.bytes[dir & 1] += length;
+		}
+	}
+	bpf_spin_unlock(&c->lock);
+	return known;
+}
+
 static __always_inline enum known known_other(struct packet *p, struct track *t, struct connection *c, __u32 length)
 {
 	__u32 flags, dir, add;
@@ -224,6 +253,9 @@ static __always_inline void conn_open(struct packet *p, struct track *t, bool va
 		tcp_segment_read(p, &t->segment);
 		if (!tcp_open(f, &t->segment))
 			return;
+	} else if (p->link_proto == PROTO_SCTP) {
+		if (!sctp_open(f, &t->sctp))
+			return;
 	} else {
 		f->expires = p->now + conn_timeout(p, p->now, flags, &flags);
 	}
@@ -258,7 +290,7 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	shard = conn_shard(t->fresh.tag);
 	if (!shard)
 		return;
-	valid = well_formed(skb, p);
+	valid = well_formed(skb, p, t);
 	c = bpf_map_lookup_elem(shard, &t->key);
 	if (t->quoted) {
 		if (c)
@@ -272,6 +304,8 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 			known = conn_live(c, t->fresh.tag, p->now) ? KNOWN : UNKNOWN;
 		else if (p->link_proto == PROTO_TCP)
 			known = known_tcp(p, t, c, length);
+		else if (p->link_proto == PROTO_SCTP)
+			known = known_sctp(p, t, c, length);
 		else
 			known = known_other(p, t, c, length);
 		if (known == KNOWN)
@@ -331,13 +365,13 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 			return REASON_RACE;
 	}
 	/* An expired entry has its place already and serves again. In a live one
-	 * another CPU was first: all but TCP may join it. */
+	 * another CPU was first: all but TCP and SCTP may join it. */
 	bpf_spin_lock(&c->lock);
 	if (c->tag == t->fresh.tag) {
 		if (p->now >= c->flow.expires) {
 			c->flow = t->fresh.flow;
 			result = 0;
-		} else if (p->link_proto != PROTO_TCP) {
+		} else if (p->link_proto != PROTO_TCP && p->link_proto != PROTO_SCTP) {
 			result = 0;
 		}
 	}

@@ -36,11 +36,19 @@ struct tcp_side {
 	__u8 pad[2];
 };
 
+/* What is remembered of an SCTP association. */
+struct sctp_flow {
+	__u32 tag[2];	/* that packets of a direction are to carry, as on the wire; 0 unknown */
+	__u8 init;	/* directions, as bits, with an INIT that no COOKIE-ACK has settled */
+	__u8 probe;	/* 1 + direction of a HEARTBEAT with another tag, 0: none */
+	__u8 pad[2];
+};
+
 /*
  * Index 0 of arrays is the original direction, 1 the reply direction.
  *
- * Two CPUs may see one connection at once. TCP: everything is changed under the
- * lock. Other protocols: the lock is only for opening a connection anew in an
+ * Two CPUs may see one connection at once. TCP and SCTP: everything is changed
+ * under the lock. Other protocols: the lock is only for opening a connection anew in an
  * expired entry; `expires` is one aligned word, flags are added by an atomic
  * or, counters by atomic additions, the rest does not change.
  */
@@ -49,15 +57,20 @@ struct flow {
 	__u64 expires;		/* no entry from this moment on; 0: dead */
 	__u64 packets[2], bytes[2];
 	__u32 flags;		/* enum connection_flag */
-	__u8 tcp_state;		/* enum tcp_state */
+	__u8 state;		/* enum tcp_state or enum sctp_state */
 	__u8 last_event;	/* enum tcp_event of the last packet that was taken in */
 	__u8 last_direction;
 	__u8 retransmissions;
-	__u32 last_seq, last_ack, last_end;
-	__u16 last_window;	/* as on the wire */
-	__u8 last_scale;	/* of the last ignored SYN */
-	__u8 last_flags;	/* likewise, and SIDE_CHALLENGE_ACK, SIDE_SIMULTANEOUS */
-	struct tcp_side side[2];
+	union {
+		struct {	/* TCP */
+			__u32 last_seq, last_ack, last_end;
+			__u16 last_window;	/* as on the wire */
+			__u8 last_scale;	/* of the last ignored SYN */
+			__u8 last_flags;	/* likewise, and SIDE_CHALLENGE_ACK, SIDE_SIMULTANEOUS */
+			struct tcp_side side[2];
+		};
+		struct sctp_flow sctp;
+	};
 };
 
 /*
@@ -92,6 +105,25 @@ struct tcp_segment {
 	__u32 slot;		/* for forget() */
 };
 
+#define MAX_CONTROLS		8
+
+/* What the SCTP machine looks at. */
+struct sctp_packet {
+	__u64 now;
+	__u32 at, end;			/* where the walk over the chunks stands and ends */
+	__u32 tag, init_tag;		/* as on the wire; that of the INIT or INIT-ACK */
+	__u32 seen;			/* CHUNK_SET of all chunks, REFLECTED, UNREFLECTED */
+	__u32 controls;
+	__u8 control[MAX_CONTROLS];	/* enum sctp_chunk of those that the table knows, in order */
+	__u8 heartbeats;		/* of them HEARTBEAT or HEARTBEAT-ACK */
+	__u8 malformed;
+	__u8 direction;
+	__u8 verdict;			/* enum sctp_verdict so far */
+	__u8 old, state;		/* of the association, before and after */
+	__u8 pad[2];
+	struct sctp_flow next;
+};
+
 /* One packet's way from conn_classify() to conn_commit(); per CPU. */
 struct track {
 	struct conn_key key;
@@ -102,6 +134,7 @@ struct track {
 	__u8 answer;			/* an ICMP answer: it opens nothing */
 	__u8 pad[4];
 	struct tcp_segment segment;
+	struct sctp_packet sctp;
 };
 
 /* Never called: clang describes a type that only an inner map names, in full,

@@ -16,7 +16,7 @@ import (
 	"tapgate/internal/compile"
 )
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" port skeleton.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -no-global-types -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" port skeleton.c -- -I/usr/include/x86_64-linux-gnu
 
 // Load returns the port's programs, with stubs where policies go.
 func Load() (*ebpf.CollectionSpec, error) { return loadPort() }

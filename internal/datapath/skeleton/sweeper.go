@@ -2,7 +2,7 @@ package skeleton
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" sweeper sweeper.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -no-global-types -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" sweeper sweeper.c -- -I/usr/include/x86_64-linux-gnu
 
 // LoadSweeper returns the program that removes expired connections.
 func LoadSweeper() (*ebpf.CollectionSpec, error) { return loadSweeper() }

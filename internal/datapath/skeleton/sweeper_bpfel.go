@@ -8,54 +8,9 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"structs"
 
 	"github.com/cilium/ebpf"
 )
-
-type sweeperConfig struct {
-	_              structs.HostLayout
-	Port           uint32
-	Testing        uint8
-	Track          uint8
-	Helpers        uint8
-	TcpOptions     uint8
-	PickUp         uint8
-	Pad            [3]uint8
-	MaxConnections uint32
-}
-
-type sweeperHashSecret struct {
-	_     structs.HostLayout
-	Words [13]uint64
-}
-
-type sweeperPort struct {
-	_           structs.HostLayout
-	Connections uint32
-	StreamTurn  uint32
-	Opened      uint64
-	Refused     uint64
-}
-
-type sweeperSweep struct {
-	_     structs.HostLayout
-	Timer struct {
-		_ structs.HostLayout
-		_ [16]byte
-	}
-	Shard   uint32
-	Pad     uint32
-	Visited uint64
-	Removed uint64
-}
-
-type sweeperTest struct {
-	_    structs.HostLayout
-	Now  uint64
-	Port uint32
-	Pad  uint32
-}
 
 // Names of all BPF objects in the ELF.
 //

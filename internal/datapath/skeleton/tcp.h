@@ -134,12 +134,12 @@ static __always_inline void tcp_open_mid_stream(tcp_flow *f, tcp_segment *s)
 static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s)
 {
 	if (s->event == EVENT_SYN) {
-		f->tcp_state = TCP_SYN_SENT;
+		f->state = TCP_SYN_SENT;
 		side_restart(&f->side[0], s);
 		side_set_window(&f->side[1], 0, s->window);
 		f->expires = s->now + 120 * SECOND;
 	} else if (s->event == EVENT_ACK && config.pick_up) {
-		f->tcp_state = TCP_ESTABLISHED;
+		f->state = TCP_ESTABLISHED;
 		tcp_open_mid_stream(f, s);
 		f->expires = s->now + TCP_UNACKNOWLEDGED;
 	} else {
@@ -187,16 +187,16 @@ static __always_inline void tcp_ignore(tcp_flow *f, tcp_segment *s, __u32 dir)
 	if (s->event == EVENT_SYN && dir == 0) {
 		f->last_scale = s->scale;
 		f->last_flags = s->offers;
-		if (f->tcp_state == TCP_LAST_ACK)
+		if (f->state == TCP_LAST_ACK)
 			f->last_flags |= SIDE_CHALLENGE_ACK;
 	}
-	if (s->event == EVENT_ACK && dir == 1 && f->tcp_state == TCP_SYN_SENT)
+	if (s->event == EVENT_ACK && dir == 1 && f->state == TCP_SYN_SENT)
 		f->last_ack = s->ack;
 }
 
 static __always_inline bool tcp_is_challenge_ack(tcp_flow *f, tcp_segment *s, __u32 dir)
 {
-	return f->tcp_state == TCP_LAST_ACK && s->event == EVENT_ACK && f->last_direction != dir &&
+	return f->state == TCP_LAST_ACK && s->event == EVENT_ACK && f->last_direction != dir &&
 	       f->last_event == EVENT_SYN && f->last_flags & SIDE_CHALLENGE_ACK;
 }
 
@@ -210,7 +210,7 @@ enum reset_verdict {
 static __always_inline enum reset_verdict tcp_judge_reset(tcp_flow *f, tcp_side *peer,
 							  tcp_segment *s, __u32 dir)
 {
-	__u8 state = f->tcp_state, last = f->last_event;
+	__u8 state = f->state, last = f->last_event;
 	bool settled = state == TCP_ESTABLISHED && f->flags & CONN_ASSURED;
 
 	if (state >= TCP_FIN_WAIT && state <= TCP_CLOSE)
@@ -268,14 +268,14 @@ static __always_inline enum tcp_verdict tcp_in_window(tcp_flow *f, tcp_side *fro
 		else if (sack == to->end + 1)
 			to->end++;
 	} else if (s->flags & TCP_FLAG_SYN && after(end, from->end) &&
-		   (f->tcp_state == TCP_SYN_SENT || f->tcp_state == TCP_SYN_RECEIVED)) {
+		   (f->state == TCP_SYN_SENT || f->state == TCP_SYN_RECEIVED)) {
 		side_restart_with(from, to, s, dir);
 		if (dir && !(s->flags & TCP_FLAG_ACK))
 			return TCP_VERDICT_ACCEPT;
 	}
 	if (!(s->flags & TCP_FLAG_ACK) || (s->event == EVENT_RST && ack == 0))
 		ack = sack = to->end;
-	if (s->event == EVENT_RST && seq == 0 && f->tcp_state == TCP_SYN_SENT)
+	if (s->event == EVENT_RST && seq == 0 && f->state == TCP_SYN_SENT)
 		seq = end = from->end;
 	ack = forget(s, ack);
 	seq = forget(s, seq);
@@ -361,7 +361,7 @@ static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, 
 static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, __u32 dir)
 {
 	tcp_side *from = &f->side[dir & 1], *to = &f->side[(dir & 1) ^ 1];
-	__u32 old = f->tcp_state, next = tcp_next[dir & 1][s->event & 7][old & 15], check = 1;
+	__u32 old = f->state, next = tcp_next[dir & 1][s->event & 7][old & 15], check = 1;
 
 	if (s->partial)
 		tcp_be_liberal(f);
@@ -414,7 +414,7 @@ static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, 
 	}
 	f->last_event = s->event;
 	f->last_direction = dir;
-	f->tcp_state = next;
+	f->state = next;
 	if (next == TCP_FIN_WAIT && old != TCP_FIN_WAIT)
 		from->flags |= SIDE_CLOSED_FIRST;
 	tcp_refresh(f, s, old, next);
