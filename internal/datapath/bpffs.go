@@ -14,32 +14,41 @@ import (
 
 const bpffsRoot = "/sys/fs/bpf"
 
-// requireBPFFS fails unless dir, or what exists of the path to it, is on a
-// bpffs.
-func requireBPFFS(dir string) error {
+// findBPFFS gives the path by which dir is reached on a bpffs that outlives
+// the process, and mounts one if dir is to be at its usual place.
+func findBPFFS(dir string) (string, error) {
 	at := dir
-	for {
-		var stat unix.Statfs_t
-		err := unix.Statfs(at, &stat)
-		if err == nil && uint32(stat.Type) == unix.BPF_FS_MAGIC {
-			return nil
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
-			return fmt.Errorf("look at %s: %w", at, needsRoot(err))
-		}
+	for !exists(at) && at != filepath.Dir(at) {
 		at = filepath.Dir(at)
 	}
-	if dir == bpffsRoot || strings.HasPrefix(dir, bpffsRoot+"/") {
-		return mountBPFFS()
+	switch on, err := isBPFFS(at); {
+	case err != nil:
+		return "", fmt.Errorf("look at %s: %w", at, needsRoot(err))
+	case on:
+		return dir, nil
+	case dir != bpffsRoot && !strings.HasPrefix(dir, bpffsRoot+"/"):
+		return "", fmt.Errorf("%s is on no bpffs: mount one there with \"mount -t bpf bpf %s\"", dir, at)
 	}
-	return fmt.Errorf("%s is on no bpffs: mount one there with \"mount -t bpf bpf %s\"", dir, at)
+	if outer := outerProcess(); outer != 0 {
+		return fmt.Sprintf("/proc/%d/root%s", outer, dir), inMountsOf(outer, mountBPFFS)
+	}
+	return dir, mountBPFFS()
 }
 
-// mountBPFFS mounts under a lock on the directory beneath: a second mount on
-// top would hide what was pinned in the first.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+func isBPFFS(path string) (bool, error) {
+	var stat unix.Statfs_t
+	err := unix.Statfs(path, &stat)
+	return err == nil && uint32(stat.Type) == unix.BPF_FS_MAGIC, err
+}
+
+// mountBPFFS mounts one at its usual place unless it is there. It does so under
+// a lock on the directory beneath: a second mount on top would hide what was
+// pinned in the first.
 func mountBPFFS() error {
 	l, err := os.Open(bpffsRoot)
 	if err != nil {
@@ -49,8 +58,7 @@ func mountBPFFS() error {
 	if err := unix.Flock(int(l.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", bpffsRoot, err)
 	}
-	var stat unix.Statfs_t
-	if err := unix.Statfs(bpffsRoot, &stat); err == nil && uint32(stat.Type) == unix.BPF_FS_MAGIC {
+	if on, err := isBPFFS(bpffsRoot); err == nil && on {
 		return nil
 	}
 	err = unix.Mount("bpf", bpffsRoot, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")

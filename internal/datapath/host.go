@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,13 +60,11 @@ var ErrNeedsRoot = errors.New("needs root (CAP_BPF and CAP_NET_ADMIN)")
 // Open finds or makes the directory, and mounts a bpffs at /sys/fs/bpf if the
 // directory is to be there and nothing is mounted.
 func Open(opts Options) (*Host, error) {
-	h := &Host{dir: opts.Dir, mechanism: opts.Mechanism}
-	if h.dir == "" {
-		h.dir = DefaultDir
-	}
-	if err := requireBPFFS(h.dir); err != nil {
+	dir, err := findBPFFS(cmp.Or(opts.Dir, DefaultDir))
+	if err != nil {
 		return nil, err
 	}
+	h := &Host{dir: dir, mechanism: opts.Mechanism}
 	if err := os.MkdirAll(filepath.Join(h.dir, "ports"), 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", h.dir, needsRoot(err))
 	}
