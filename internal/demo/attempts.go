@@ -29,7 +29,7 @@ func newAttempts(l *lab.Lab) []attempt {
 	p := &probes{Lab: l}
 	return []attempt{
 		{in, "ssh", Works, Works, Works, p.ssh()},
-		{in, "http", Works, Works, Blocked, p.http(l.Guest.At(lab.HTTPPort))},
+		{in, "http", Works, Works, Works, p.http(l.Guest.At(lab.HTTPPort))},
 		{in, "ftp, active by PORT", Works, Works, Blocked, p.ftp(lab.ActivePORT)},
 		{in, "ftp, active by EPRT", Works, Works, "", p.ftp(lab.ActiveEPRT)},
 		{in, fmt.Sprintf("ftp, active, %d times in a row", transfers), Works, Works, "", p.manyFTP()},
