@@ -132,7 +132,7 @@ var flagBits = map[rune]uint8{'F': 1, 'S': 2, 'R': 4, 'P': 8, 'A': 0x10, 'U': 0x
 // packet reads "o:what(arguments)+bytes".
 func (s *script) packet(text string, options map[string]string) (ip, error) {
 	if len(text) < 3 || text[1] != ':' || text[0] != 'o' && text[0] != 'r' {
-		return ip{}, fmt.Errorf("want o: or r:")
+		return ip{}, fmt.Errorf("a packet begins with o: or r: and says what it is, not %q", text)
 	}
 	from, to := "o", "r"
 	if text[0] == 'r' {
