@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"tapgate/internal/eval"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
+	"tapgate/internal/reject"
 	"tapgate/internal/verdict"
 )
 
@@ -19,6 +21,8 @@ import (
 type pair struct {
 	tester *Tester
 	eval   *eval.Evaluator
+	// answer is what the kernel made of the last packet, if it rejected it.
+	answer []byte
 }
 
 func newPair(t testing.TB, p *policy.Policy) *pair {
@@ -27,17 +31,18 @@ func newPair(t testing.TB, p *policy.Policy) *pair {
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	return &pair{tester, eval.New(p, conntrack.Config{PickUp: true})}
+	return &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
 }
 
 // both is what the engines must agree on, in one value.
 func (p *pair) run(t interface{ Fatal(...any) }, frame []byte, out bool, now int64) (evaluated, ran TestResult, r eval.Result) {
 	r = p.eval.Decide(frame, out, now)
+	var err error
 	evaluated = TestResult{r.Verdict, r.Reason, -1, r.Packet.State, r.Packet.Direction}
 	if r.Clause != nil {
 		evaluated.Clause = r.Clause.ID
 	}
-	ran, err := p.tester.Run(frame, out, now)
+	p.answer, ran, err = p.tester.RunAnswer(frame, out, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +57,9 @@ type tally struct {
 	states  map[packet.State]int
 	sctp    map[packet.State]int // of SCTP packets
 	replies int
+	// answers counts them by kind, suppressed those over the limit.
+	answers    map[reject.Kind]int
+	suppressed int
 }
 
 func (n *tally) add(r TestResult, proto uint8) {
@@ -67,13 +75,36 @@ func (n *tally) add(r TestResult, proto uint8) {
 	}
 }
 
+func (n *tally) answer(kind reject.Kind, answer []byte) {
+	n.Lock()
+	defer n.Unlock()
+	if kind != reject.None && answer == nil {
+		n.suppressed++
+		return
+	}
+	n.answers[kind]++
+}
+
+// limited is the answer to a rejected packet, if the limit leaves it one.
+func limited(p *packet.Packet, limits *[2]reject.Limit) []byte {
+	direction := policy.In
+	if p.Out {
+		direction = policy.Out
+	}
+	answer := reject.Answer(p, guestMAC)
+	if answer == nil || !limits[direction].Allow(p.Now) {
+		return nil
+	}
+	return answer
+}
+
 // TestEnginesAgree gives random sequences of packets to random policies:
-// verdict, reason, clause, state and direction must be the same in the
-// evaluator and in the kernel. It runs -rapid.checks policies in each of four
+// verdict, reason, clause, state, direction, and the answer to a rejected packet
+// must be the same in the evaluator and in the kernel. It runs -rapid.checks policies in each of four
 // workers.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
-	met := tally{states: map[packet.State]int{}, sctp: map[packet.State]int{}}
+	met := tally{states: map[packet.State]int{}, sctp: map[packet.State]int{}, answers: map[reject.Kind]int{}}
 	t.Run("workers", func(t *testing.T) {
 		for i := range 4 {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -82,7 +113,12 @@ func TestEnginesAgree(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("reasons %v, states %v, of SCTP %v, replies %d", met.reasons, met.states, met.sctp, met.replies)
+	t.Logf("reasons %v, states %v, of SCTP %v, replies %d, answers %v, %d suppressed", met.reasons, met.states, met.sctp, met.replies, met.answers, met.suppressed)
+	for kind := reject.None; kind <= reject.Unreachable6; kind++ {
+		if met.answers[kind] == 0 {
+			t.Errorf("no rejected packet was answered with %s", kind)
+		}
+	}
 	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
 		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment} {
 		if met.reasons[why] == 0 {
@@ -108,8 +144,9 @@ func agree(t *source, met *tally) {
 		t.Fatalf("%v\n%s", err, documents)
 	}
 	defer tester.Close()
-	both := &pair{tester, eval.New(p, conntrack.Config{PickUp: true})}
+	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
 	now := int64(1e9)
+	var limits [2]reject.Limit
 	for i := range 100 {
 		out := t.chance(50)
 		frame := drawFrame(t, out)
@@ -118,6 +155,15 @@ func agree(t *source, met *tally) {
 		met.add(ran, r.Packet.LinkProto)
 		if evaluated != ran {
 			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
+		}
+		var answer []byte
+		if r.Verdict == verdict.Reject {
+			answer = limited(&r.Packet, &limits)
+			met.answer(reject.KindOf(&r.Packet, guestMAC), answer)
+		}
+		if !bytes.Equal(answer, both.answer) {
+			t.Fatalf("packet %d, out %v: %s\nis answered with\n%s\nin the kernel with\n%s\n%+v\n%s", i, out, hex.EncodeToString(frame),
+				hex.EncodeToString(answer), hex.EncodeToString(both.answer), r.Packet, documents)
 		}
 	}
 }

@@ -43,6 +43,11 @@ func received(dev device.Device, d policy.Direction) bool {
 	return (d == policy.Out) != dev.IsMacvtap()
 }
 
+// swapped tells whether a device of a kind transmits what the guest sends.
+func swapped(kind string) bool {
+	return !received(device.Device{Kind: kind}, policy.Out)
+}
+
 // attachBoth attaches a pair of programs, in first: a reply must not arrive
 // before the program that admits it. If the second fails, the first is put
 // back to what it was.

@@ -1,9 +1,11 @@
 package datapath
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 var be = binary.BigEndian
@@ -70,7 +72,14 @@ func (f flow) ports(out bool) []byte {
 
 // drawFrame draws a frame, now and then broken or with an odd byte.
 func drawFrame(t *source, out bool) []byte {
-	frame := append(drawMAC(t), drawMAC(t)...)
+	guest, peer := drawMAC(t), drawMAC(t)
+	if t.chance(50) { // only what is for the guest itself is answered when rejected
+		guest = guestMAC
+	}
+	frame := slices.Concat(guest, peer)
+	if out {
+		frame = slices.Concat(peer, guest)
+	}
 	switch kind := t.between(0, 19); {
 	case kind == 0:
 		frame = append(frame, 0x08, 0x06)
@@ -202,6 +211,9 @@ func (t *source) shortened(body []byte) []byte {
 func drawTransport(t *source, f flow, out bool) []byte {
 	proto := f.proto
 	payload := make([]byte, oneOf(t, []int{0, 0, 1, 8, 30}))
+	if t.chance(3) { // longer than what an answer quotes
+		payload = bytes.Repeat([]byte{0x55, 0xaa, 7}, oneOf(t, []int{171, 176, 177, 178, 405, 408, 480}))
+	}
 	if t.chance(30) {
 		payload = []byte(oneOf(t, []string{"PORT 10,0,0,1,4,0\r\n", "PORT 10,0,0,2,0,80\r\n", "EPRT |1|10,0,0,1|1024|\r\n", "EPRT |1|10.0.0.1|1024|\r\n", "EPRT |2|fd00::1|1024|\r\n", "227 ok (10,0,0,2,0,53)\r\n", "229 ok (|||1024|)\r\n", "PORT 10,0,", "0,1,4,0\r\n"}))
 	}

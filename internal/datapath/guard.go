@@ -135,7 +135,7 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	} else if b.Number, err = h.takeNumber(ctx); err != nil {
 		return nil, nil, err
 	}
-	spec, err := newSpec(p, Config{Port: b.Number, MaxConnections: b.MaxConnections, NoPickUp: b.NoPickUp}, false)
+	spec, err := newSpec(p, Config{Port: b.Number, MaxConnections: b.MaxConnections, NoPickUp: b.NoPickUp, Swapped: swapped(b.Kind)}, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +157,7 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 		return nil, nil, err
 	}
 	defer closeMaps(taken)
-	if before != nil && len(taken) < len(keptMaps) {
+	if before != nil && taken["fragments"] == nil {
 		change.Notes = append(change.Notes, "fragments that wait for the rest start anew: this version keeps them in another form")
 	}
 	replacements := map[string]*ebpf.Map{}

@@ -23,6 +23,8 @@ type Config struct {
 	// NoPickUp refuses TCP connections that are first seen mid-stream, as
 	// nf_conntrack_tcp_loose=0 does.
 	NoPickUp bool
+	// Swapped is set where the device transmits what the guest sends.
+	Swapped bool
 }
 
 // DefaultMaxConnections is a port's quota of connections.
@@ -36,8 +38,11 @@ type skeletonConfig struct {
 	Helpers        bool
 	TCPOptions     bool
 	PickUp         bool
-	_              [3]byte
+	Reject         bool
+	Swapped        bool
+	_              [1]byte
 	MaxConnections uint32
+	MAC            uint64
 }
 
 const (
@@ -76,7 +81,10 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		Helpers:        p.Facts.Related,
 		TCPOptions:     p.Facts.TCPOptions,
 		PickUp:         !config.NoPickUp,
+		Reject:         p.Facts.Reject,
+		Swapped:        config.Swapped,
 		MaxConnections: config.MaxConnections,
+		MAC:            macNumber(p.MAC),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configure the skeleton: %w", err)
@@ -86,6 +94,11 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 			spec.Maps["automata"].Contents = append(spec.Maps["automata"].Contents, ebpf.MapKV{Key: uint32(i), Value: table})
 		}
 	}
+	mark, err := newRejects()
+	if err != nil {
+		return nil, err
+	}
+	spec.Maps["rejects"].Contents = []ebpf.MapKV{{Key: uint32(0), Value: mark}}
 	spec.Maps["clauses"].MaxEntries = uint32(max(len(p.Clauses), 1))
 	return spec, nil
 }

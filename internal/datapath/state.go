@@ -20,9 +20,9 @@ import (
 // generation.
 var (
 	// sharedMaps are one for all ports of the host.
-	sharedMaps = []string{"connections", "ports", "secret", "expectations", "streams", "stream_slots"}
+	sharedMaps = []string{"connections", "ports", "secret", "expectations", "streams", "stream_slots", "answer"}
 	// keptMaps belong to a port and live on when its policy is changed.
-	keptMaps = []string{"fragments"}
+	keptMaps = []string{"fragments", "rejects"}
 )
 
 // shared are the pinned maps that all ports with the same layout of shared

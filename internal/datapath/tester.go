@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -68,13 +69,16 @@ func newTester(spec *ebpf.CollectionSpec) (*Tester, error) {
 }
 
 // Reset empties the connection table: the port gets a new number, under which
-// nothing is known.
+// nothing is known. It may send as many answers as if it had sent none.
 func (t *Tester) Reset() error {
 	if t.state.Port > 0 {
 		_ = t.loaded.Maps["ports"].Delete(t.state.Port)
 	}
 	t.state.Port++
+	full, err := newRejects()
 	return errors.Join(
+		err,
+		t.loaded.Maps["rejects"].Put(uint32(0), &full),
 		openPort(t.loaded.Maps["ports"], t.state.Port),
 		t.test.Put(uint32(0), &t.state),
 	)
@@ -82,15 +86,31 @@ func (t *Tester) Reset() error {
 
 // Run judges a whole Ethernet frame; now is in nanoseconds.
 func (t *Tester) Run(frame []byte, out bool, now int64) (TestResult, error) {
+	return t.run(&ebpf.RunOptions{Data: frame}, out, now)
+}
+
+// RunAnswer is Run for a policy that rejects. It gives the frame with which the
+// packet was answered, too; nil if it was not.
+func (t *Tester) RunAnswer(frame []byte, out bool, now int64) ([]byte, TestResult, error) {
+	// Room for a frame of the longest answer, or the frame itself.
+	options := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, max(len(frame), 2048))}
+	r, err := t.run(options, out, now)
+	if err != nil || bytes.Equal(options.DataOut, frame) {
+		return nil, r, err
+	}
+	return options.DataOut, r, nil
+}
+
+func (t *Tester) run(options *ebpf.RunOptions, out bool, now int64) (TestResult, error) {
 	if uint64(now) != t.state.Now {
 		t.state.Now = uint64(now)
 		if err := t.test.Put(uint32(0), &t.state); err != nil {
 			return TestResult{}, fmt.Errorf("set the test clock: %w", err)
 		}
 	}
-	code, err := t.runs[out].Run(&ebpf.RunOptions{Data: frame})
+	code, err := t.runs[out].Run(options)
 	if err != nil {
-		return TestResult{}, fmt.Errorf("test run of %d bytes: %w", len(frame), err)
+		return TestResult{}, fmt.Errorf("test run of %d bytes: %w", len(options.Data), err)
 	}
 	return decodeResult(code), nil
 }

@@ -16,8 +16,11 @@ struct config {
 	__u8 helpers;		/* the policy names RELATED */
 	__u8 tcp_options;	/* something looks at TCP options */
 	__u8 pick_up;		/* a mid-stream TCP packet may open a connection */
-	__u8 pad[3];
+	__u8 reject;		/* the policy rejects packets */
+	__u8 swapped;		/* what the guest sends is what the device transmits */
+	__u8 pad;
 	__u32 max_connections;	/* of this port */
+	__u64 mac;		/* the guest's, a 48-bit number */
 };
 
 const volatile struct config config = {};

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	portMapAnswer       = "answer"
 	portMapAutomata     = "automata"
 	portMapClauses      = "clauses"
 	portMapConnections  = "connections"
@@ -23,6 +24,7 @@ const (
 	portMapFragments    = "fragments"
 	portMapPorts        = "ports"
 	portMapReadings     = "readings"
+	portMapRejects      = "rejects"
 	portMapScratch      = "scratch"
 	portMapSecret       = "secret"
 	portMapStreamSlots  = "stream_slots"
@@ -84,6 +86,7 @@ type portProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portMapSpecs struct {
+	Answer       *ebpf.MapSpec `ebpf:"answer"`
 	Automata     *ebpf.MapSpec `ebpf:"automata"`
 	Clauses      *ebpf.MapSpec `ebpf:"clauses"`
 	Connections  *ebpf.MapSpec `ebpf:"connections"`
@@ -91,6 +94,7 @@ type portMapSpecs struct {
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
+	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 	Secret       *ebpf.MapSpec `ebpf:"secret"`
 	StreamSlots  *ebpf.MapSpec `ebpf:"stream_slots"`
@@ -126,6 +130,7 @@ func (o *portObjects) Close() error {
 //
 // It can be passed to loadPortObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portMaps struct {
+	Answer       *ebpf.Map `ebpf:"answer"`
 	Automata     *ebpf.Map `ebpf:"automata"`
 	Clauses      *ebpf.Map `ebpf:"clauses"`
 	Connections  *ebpf.Map `ebpf:"connections"`
@@ -133,6 +138,7 @@ type portMaps struct {
 	Fragments    *ebpf.Map `ebpf:"fragments"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Readings     *ebpf.Map `ebpf:"readings"`
+	Rejects      *ebpf.Map `ebpf:"rejects"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 	Secret       *ebpf.Map `ebpf:"secret"`
 	StreamSlots  *ebpf.Map `ebpf:"stream_slots"`
@@ -143,6 +149,7 @@ type portMaps struct {
 
 func (m *portMaps) Close() error {
 	return _PortClose(
+		m.Answer,
 		m.Automata,
 		m.Clauses,
 		m.Connections,
@@ -150,6 +157,7 @@ func (m *portMaps) Close() error {
 		m.Fragments,
 		m.Ports,
 		m.Readings,
+		m.Rejects,
 		m.Scratch,
 		m.Secret,
 		m.StreamSlots,

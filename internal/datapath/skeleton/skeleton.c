@@ -20,10 +20,12 @@
 #include "conntrack.h"
 #include "fragment.h"
 
-char __license[] SEC("license") = "GPL";
-
 #define TC_NEXT (-1)
 #define TC_DROP 2
+
+#include "reject.h"
+
+char __license[] SEC("license") = "GPL";
 
 struct counter {
 	__u64 packets, bytes;
@@ -129,6 +131,16 @@ __noinline int watch(struct __sk_buff *skb)
 		return REASON_INTERNAL;
 	helper_watch(skb, &s->packet, &s->track);
 	return 0;
+}
+
+/* Gives the program's result. */
+__noinline int reject(struct __sk_buff *skb)
+{
+	struct scratch *s = get_scratch();
+
+	if (!s)
+		return TC_DROP;
+	return reject_packet(skb, &s->packet, &s->head);
 }
 
 /* The stubs. Weak and noinline: clang would fold anything less into "pass". */
@@ -295,8 +307,11 @@ static __always_inline int run(struct __sk_buff *skb, bool out)
 	struct scratch *s = get_scratch();
 	struct outcome o = { .reason = REASON_DEFAULT, .clause = NO_CLAUSE };
 	struct packet *p;
+	int result = TC_DROP;
 	bool passed;
 
+	if (config.reject && answer_passes(skb))
+		return TC_NEXT;
 	if (!s)
 		return TC_DROP;
 	p = &s->packet;
@@ -308,9 +323,11 @@ static __always_inline int run(struct __sk_buff *skb, bool out)
 	if ((p->fragment == FRAGMENT_FIRST || p->fragment == FRAGMENT_SHORT) && !p->malformed)
 		fragment_remember(p, current_port(), passed);
 	count_total(s, &o);
+	if (config.reject && o.verdict == VERDICT_REJECT)
+		result = reject(skb);
 	if (config.testing)
 		return test_result(p, &o);
-	return passed ? TC_NEXT : TC_DROP;
+	return passed ? TC_NEXT : result;
 }
 
 SEC("tc")
