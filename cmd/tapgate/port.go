@@ -17,6 +17,9 @@ type statsShown struct {
 	Clauses []datapath.ClauseStats `json:"clauses"`
 	Opened  uint64                 `json:"opened"`
 	Refused uint64                 `json:"refused"`
+	// InAnswers and OutAnswers are those to rejected packets of a direction.
+	InAnswers  datapath.Answers `json:"in_answers"`
+	OutAnswers datapath.Answers `json:"out_answers"`
 }
 
 type totalsShown struct {

@@ -35,7 +35,7 @@ Needs root.`,
 				return err
 			}
 			if asJSON {
-				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Opened, stats.Refused})
+				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Opened, stats.Refused, stats.InAnswers, stats.OutAnswers})
 			}
 			t.printStats(stats, all)
 			return nil
@@ -54,9 +54,9 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 	fmt.Fprintf(t.stdout, "\nconnections: %d now, %d opened, %d refused for lack of room\n", s.Connections, s.Opened, s.Refused)
 	silent := 0
 	for _, d := range policy.Directions {
-		total := s.In
+		total, answers := s.In, s.InAnswers
 		if d == policy.Out {
-			total = s.Out
+			total, answers = s.Out, s.OutAnswers
 		}
 		fmt.Fprintf(t.stdout, "\n%s: %s passed, %s dropped\n", d, counterText(total.Passed), counterText(total.Dropped))
 		rows := &table{}
@@ -64,6 +64,10 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 			if r := verdict.Reason(reason); n > 0 && r != verdict.Clause && r != verdict.Default {
 				rows.add(fmt.Sprint(n), "dropped: "+r.String())
 			}
+		}
+		if answers != (datapath.Answers{}) {
+			rows.add(fmt.Sprint(answers.Sent), "answered with a reset or an ICMP error")
+			rows.add(fmt.Sprint(answers.Suppressed), "not answered, since there were too many")
 		}
 		rows.flush(t.stdout, "  ")
 		for _, stage := range stageOrder(d) {

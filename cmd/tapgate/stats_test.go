@@ -23,6 +23,7 @@ func countedStats() datapath.Stats {
 			Connections: 2,
 		},
 		Opened: 4, Refused: 1,
+		InAnswers: datapath.Answers{Sent: 12, Suppressed: 1},
 		Clauses: []datapath.ClauseStats{
 			{Clause: datapath.Clause{Direction: "in", Stage: "network", Chain: "root", Text: "accept protocol=tcp", Origin: origin(2)}, Counter: datapath.Counter{Packets: 7, Bytes: 700}},
 			{Clause: datapath.Clause{ID: 1, Direction: "in", Stage: "link", Chain: "ipv4", Text: "drop", Origin: origin(3)}, Counter: datapath.Counter{Packets: 1, Bytes: 60}},
@@ -42,7 +43,9 @@ func TestStats(t *testing.T) {
 connections: 2 now, 4 opened, 1 refused for lack of room
 
 in: 7 packets (700 bytes) passed, 3 packets (180 bytes) dropped
-  2  dropped: malformed IP header
+  2   dropped: malformed IP header
+  12  answered with a reset or an ICMP error
+  1   not answered, since there were too many
   network stage
     PACKETS  BYTES  RULE                 FROM
     7        700    accept protocol=tcp  web.xml:2
@@ -66,5 +69,6 @@ out: 0 packets (0 bytes) passed, 0 packets (0 bytes) dropped
 	out, _ = s.ok("stats vnet0 --json")
 	s.says(out, `"malformed IP header": 2`)
 	s.says(out, `"packets": 7`)
+	s.says(out, `"sent": 12`)
 	s.fails("stats vnet1", "tapgate: vnet1 is not guarded\n")
 }

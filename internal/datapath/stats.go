@@ -1,6 +1,10 @@
 package datapath
 
-import "context"
+import (
+	"context"
+
+	"tapgate/internal/policy"
+)
 
 // Stats are the counters of a port. They live on when its policy is changed;
 // a rule that is new or different then begins at 0.
@@ -10,6 +14,10 @@ type Stats struct {
 	// Opened counts connections, Refused those for which there was no room.
 	Opened  uint64 `json:"opened"`
 	Refused uint64 `json:"refused"`
+	// InAnswers and OutAnswers are what rejected packets of a direction were
+	// answered with.
+	InAnswers  Answers `json:"in_answers"`
+	OutAnswers Answers `json:"out_answers"`
 }
 
 // ClauseStats are a clause and the packets that it decided, or counted on
@@ -34,6 +42,11 @@ func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
 		for i, clause := range g.binding.Clauses {
 			stats.Clauses = append(stats.Clauses, ClauseStats{clause, c.Clauses[i]})
 		}
+		answers, err := g.answers()
+		if err != nil {
+			return err
+		}
+		stats.InAnswers, stats.OutAnswers = answers[policy.In], answers[policy.Out]
 		entry, err := h.readEntry(&g.binding)
 		stats.Opened, stats.Refused = entry.Opened, entry.Refused
 		return err
