@@ -18,6 +18,7 @@ type explanation struct {
 	Frame     string        `json:"frame"`
 	Verdict   string        `json:"verdict"`
 	Reason    string        `json:"reason"`
+	Answer    string        `json:"answer,omitempty"`
 	State     string        `json:"state,omitempty"`
 	Rule      *clauseShown  `json:"rule,omitempty"`
 	Trace     []stepExplain `json:"trace"`
@@ -44,6 +45,9 @@ func explainJSON(f *sentFrame, r *eval.Result) explanation {
 	e := explanation{
 		Direction: directionName(f.out), Packet: f.text, Frame: hex.EncodeToString(f.data),
 		Verdict: r.Verdict.String(), Reason: r.Reason.String(), State: stateText(&r.Packet), Trace: []stepExplain{},
+	}
+	if r.Verdict == verdict.Reject {
+		e.Answer = r.Answer.String()
 	}
 	if r.Clause != nil {
 		c := showClause(r.Clause)
@@ -90,6 +94,9 @@ func (t *tool) printExplanation(f *sentFrame, r *eval.Result) {
 	}
 	t.printTrace(r.Trace)
 	fmt.Fprintf(t.stdout, "  %s\n", decisionText(r))
+	if r.Verdict == verdict.Reject {
+		fmt.Fprintf(t.stdout, "  answered with %s\n", r.Answer)
+	}
 }
 
 // The root of the link stage and the network stage, and a chain.

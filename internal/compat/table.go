@@ -132,6 +132,12 @@ var differences = []Difference{
 		Why:     "A drop-all filter must drop all.",
 	},
 	{
+		ID: "reject-answers", Title: "Rejected packets are always answered, TCP with a reset",
+		Libvirt: "The host answers a rejected packet with ICMP port unreachable, TCP too, from its own address on the bridge and by its own routes; without such an address the packet is just dropped.",
+		Tapgate: "The answer comes from the packet's destination, and needs no address: RST for TCP, port unreachable for everything else, at most 100 a second for a port and direction after the first 50. What a bridge floods to a guest but is for another MAC address gets none.",
+		Why:     "A client should learn at once that it is refused, wherever the guest is plugged in.",
+	},
+	{
 		ID: "learning", Title: "No address is learned from a guest's first packet",
 		Libvirt: "While an address is learned the port is open to any sender address; what is learned can be forged, and a redefinition loses it.",
 		Tapgate: "A filter that needs the variable `IP` is refused when it is bound without one; nothing is open in the meantime.",

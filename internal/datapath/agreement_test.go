@@ -159,7 +159,7 @@ func agree(t *source, met *tally) {
 		var answer []byte
 		if r.Verdict == verdict.Reject {
 			answer = limited(&r.Packet, &limits)
-			met.answer(reject.KindOf(&r.Packet, guestMAC), answer)
+			met.answer(r.Answer, answer)
 		}
 		if !bytes.Equal(answer, both.answer) {
 			t.Fatalf("packet %d, out %v: %s\nis answered with\n%s\nin the kernel with\n%s\n%+v\n%s", i, out, hex.EncodeToString(frame),

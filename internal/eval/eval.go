@@ -7,6 +7,7 @@ import (
 	"tapgate/internal/conntrack"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
+	"tapgate/internal/reject"
 	"tapgate/internal/verdict"
 	"tapgate/nwfilter"
 )
@@ -17,6 +18,9 @@ type Result struct {
 	Reason  verdict.Reason
 	// Clause decided, if Reason is verdict.Clause.
 	Clause *policy.Clause
+	// Answer is what a rejected packet is answered with, unless there are too
+	// many of them.
+	Answer reject.Kind
 	// Packet is the frame as decoded, with the state it was given.
 	Packet packet.Packet
 	// Matched are all clauses that matched, whether or not they decided:
@@ -83,6 +87,9 @@ func (e *Evaluator) Decide(frame []byte, out bool, now int64) Result {
 	p.Now = now
 	e.trace, e.matched = nil, nil
 	r := e.decide(&p)
+	if r.Verdict == verdict.Reject {
+		r.Answer = reject.KindOf(&p, e.policy.MAC)
+	}
 	r.Packet, r.Trace, r.Matched = p, e.trace, e.matched
 	return r
 }
