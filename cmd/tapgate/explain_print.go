@@ -138,7 +138,7 @@ func (t *tool) printTrace(trace []eval.Step) {
 }
 
 func stepRow(s *eval.Step) []string {
-	mark, why := "*", ""
+	mark, why := "*", s.Note
 	if !s.Matched {
 		mark = "-"
 	}

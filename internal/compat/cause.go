@@ -69,11 +69,36 @@ func flooded(h *History) bool {
 	}, reading{})
 }
 
-// counted: a rule with connlimit-above is reached, and its count decides.
+// counted: a rule with connlimit-above is reached, and its count decides; or
+// the kernel drops the packet there because its connection is closing and
+// nothing is left to count.
 func counted(h *History) bool {
-	return h.policy.Facts.ConnLimit && readDifferently(reading{beyond: func(c *policy.Clause, actual bool) bool {
+	if !h.policy.Facts.ConnLimit {
+		return false
+	}
+	if readDifferently(reading{beyond: func(c *policy.Clause, actual bool) bool {
 		return actual != (c.ConnLimit != nil)
-	}})(h)
+	}})(h) {
+		return true
+	}
+	return h.closing() && readDifferently(reading{uncounted: true})(h)
+}
+
+// closing tells whether a TCP packet of a known connection comes with or after
+// a FIN or RST.
+func (h *History) closing() bool {
+	const finRST = 0x01 | 0x04
+	last := &h.last().Packet
+	if last.State != packet.StateEstablished {
+		return false
+	}
+	for i := range h.packets {
+		p := &h.packets[i].Packet
+		if p.Have&packet.HaveTCP != 0 && p.TCPFlags&finRST != 0 && h.connected(p, last) {
+			return true
+		}
+	}
+	return false
 }
 
 // ftpStream: an FTP control segment that the kernel's helper drops, or what

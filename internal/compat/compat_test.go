@@ -125,6 +125,21 @@ func TestConditionsBeyondThePacket(t *testing.T) {
 	}
 }
 
+func TestTheKernelDropsWhatItCannotCount(t *testing.T) {
+	limit := resolve(t, "<rule action='accept' direction='in'><tcp dstportstart='80' connlimit-above='2'/></rule>")
+	ack, fin := syn(80), syn(80)
+	ack.SYN, ack.ACK = false, true
+	fin.SYN, fin.ACK, fin.FIN = false, true, true
+	data := seen(frame(t, ack), packet.StateEstablished, verdict.Pass)
+	end := seen(frame(t, fin), packet.StateEstablished, verdict.Pass)
+	if got := history(limit, data, end, data).Explain(); got != "connlimit-count" {
+		t.Errorf("a closing connection: %q", got)
+	}
+	if got := history(limit, data, data).Explain(); got != "" {
+		t.Errorf("an open connection: %q", got)
+	}
+}
+
 // A predicate that holds too often hides faults.
 func TestNothingExplains(t *testing.T) {
 	ports := resolve(t, "<rule action='accept' direction='in'><tcp match='no' dstportstart='80'/></rule>"+dropAll)

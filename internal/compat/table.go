@@ -113,9 +113,9 @@ var differences = []Difference{
 	},
 	{
 		ID: "connlimit-count", Title: "`connlimit-above` counts live connections",
-		Libvirt: "The kernel's count holds a refused connection until it next cleans up, forgets assured ones that are older than the rule, and counts answers for the answering host.",
+		Libvirt: "The kernel's count holds a refused connection until it next cleans up, forgets assured ones that are older than the rule, and counts answers for the answering host. A packet of a connection that is closing is dropped by the rule, whatever its action, if the source has no other.",
 		Tapgate: "The live connections that the source opened and the rule saw are counted, nothing else.",
-		Why:     "A limit must not depend on when the kernel cleans up. (Not available yet: such a filter is refused when a port is bound.)",
+		Why:     "A limit must not depend on when the kernel cleans up.",
 		may:     counted,
 	},
 	{

@@ -16,6 +16,8 @@ type reading struct {
 	// beyond decides the conditions on sets and connection counts; actual is
 	// what they came to.
 	beyond func(c *policy.Clause, actual bool) bool
+	// uncounted drops what reaches a count of connections.
+	uncounted bool
 	// reversed reverses the order of chains with equal priority.
 	reversed bool
 }
@@ -129,6 +131,9 @@ func (w *walker) clause(c *policy.Clause) fate {
 		if !conditions[i].Holds(&w.packet) {
 			return undecided
 		}
+	}
+	if c.ConnLimit != nil && w.uncounted {
+		return dropped
 	}
 	if c.ConnLimit != nil || c.IPSet != nil {
 		holds := w.actual[c]

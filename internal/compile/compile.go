@@ -26,7 +26,10 @@ const (
 	codeNext      = 3 // nothing decided: the caller goes on
 	codeUndecided = 4 // an orphan fragment lacks what the clause compares
 	codeReturn    = 5 // a chain hands back to the root
-	noClause      = 0x0fffffff
+	// LimitFunction returns 1 if a limit is exceeded, 0 if not, and what is
+	// above as the code of a packet whose connection it could not count.
+	maxExceeded = 1
+	noClause    = 0x0fffffff
 )
 
 // Layout are the offsets of struct packet's members by name, from the
@@ -47,6 +50,8 @@ const (
 	// CountFunction counts a match that does not end its list; the skeleton
 	// counts the others.
 	CountFunction = "count_clause"
+	// LimitFunction counts the connections of the packet's source.
+	LimitFunction = "count_limit"
 )
 
 // Compile makes the functions of one direction: LinkFunction and
@@ -165,6 +170,9 @@ func listCost(l *policy.List) int {
 
 func clauseCost(c *policy.Clause) int {
 	cost := 2
+	if c.ConnLimit != nil {
+		cost += 4
+	}
 	for _, cond := range c.Conditions {
 		cost += 3 + 4*len(cond.Terms)
 	}
@@ -178,8 +186,8 @@ func Unsupported(p *policy.Policy) []string {
 	for _, c := range p.Clauses {
 		what := ""
 		switch {
-		case c.ConnLimit != nil:
-			what = "connlimit-above is not enforced yet"
+		case c.ConnLimit != nil && c.ConnLimit.Above > policy.MaxConnLimit:
+			what = fmt.Sprintf("connlimit-above=\"%d\" is more than can be counted; at most %d", c.ConnLimit.Above, policy.MaxConnLimit)
 		case c.IPSet != nil:
 			what = fmt.Sprintf("matching the kernel set %q is not available yet", c.IPSet.Name)
 		default:

@@ -142,6 +142,10 @@ func (f *function) clause(c *policy.Clause, after string) {
 		}
 		f.condition(&c.Conditions[i], next)
 	}
+	if c.ConnLimit != nil {
+		f.undecidedWithout(0, id)
+		f.limit(c.ConnLimit, id, next)
+	}
 	switch {
 	case c.Action == nwfilter.Accept:
 		f.exit(codePass, id)
@@ -177,4 +181,25 @@ func (f *function) undecidedWithout(needs packet.Have, id uint32) {
 
 func (f *function) count(id uint32) {
 	f.emit(asm.Mov.Imm(asm.R1, int32(id)), asm.Call.Label(CountFunction))
+}
+
+// limit falls through if the source has more connections than the limit allows
+// (negated: if not), else jumps to fail.
+func (f *function) limit(l *policy.ConnLimit, id uint32, fail string) {
+	counted := f.newLabel()
+	f.emit(
+		asm.LoadImm(asm.R1, int64(l.ID), asm.DWord),
+		asm.Mov.Imm(asm.R2, int32(l.Above)),
+		asm.Call.Label(LimitFunction),
+		asm.JLE.Imm32(value, maxExceeded, counted),
+		asm.LSh.Imm32(value, 28),
+		asm.Or.Imm32(value, int32(id)),
+		asm.Return(),
+	)
+	f.label(counted)
+	if l.Negated {
+		f.emit(asm.JNE.Imm32(value, 0, fail))
+	} else {
+		f.emit(asm.JEq.Imm32(value, 0, fail))
+	}
 }

@@ -32,7 +32,7 @@ func (t *Table) classifyICMP(p *packet.Packet) *Pending {
 	}
 	if c := t.lookup(key, p.Now); c != nil {
 		t.known(c, p, e)
-		return &Pending{}
+		return &Pending{known: c}
 	}
 	if e == fromB { // an answer that nobody asked for
 		return &Pending{}

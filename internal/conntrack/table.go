@@ -44,9 +44,10 @@ func NewTable(config Config) *Table {
 }
 
 // Pending is what Classify leaves for Commit: the connection that the packet
-// opens, if all rules accept it.
+// opens, if all rules accept it, or the one that it belongs to.
 type Pending struct {
 	connection *Connection
+	known      *Connection
 	now        int64
 }
 
@@ -78,7 +79,7 @@ func (t *Table) Classify(p *packet.Packet) *Pending {
 			return &Pending{}
 		}
 		if !t.known(c, p, e) {
-			return &Pending{}
+			return &Pending{known: c}
 		}
 		c.Expires = 0
 	}

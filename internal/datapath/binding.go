@@ -75,8 +75,9 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 		used bool
 		name string
 	}{
-		{p.Facts.States, "connections"},
+		{p.Facts.Tracked(), "connections"},
 		{p.Facts.Related, "helpers"},
+		{p.Facts.ConnLimit, "connection limits"},
 		{p.Facts.TCPOptions, "tcp options"},
 	} {
 		if feature.used {

@@ -81,6 +81,8 @@ func drawValue(t *source, proto *nwfilter.Protocol, a *nwfilter.AttributeSpec) s
 		n = oneOf(t, poolPort)
 	case a.Name == "protocol":
 		n = oneOf(t, poolProto)
+	case a.Name == "connlimit-above":
+		n = uint64(t.between(0, 3))
 	case a.Name == "protocolid" || a.Name == "encap-protocol":
 		n = oneOf(t, poolType)
 	case a.Name == "type" || a.Name == "typeend":
@@ -110,7 +112,7 @@ func drawRule(t *source, b *strings.Builder) {
 			for i := range proto.Attributes {
 				a := &proto.Attributes[i]
 				switch a.Name {
-				case "connlimit-above", "ipset", "ipsetflags":
+				case "ipset", "ipsetflags":
 					continue
 				}
 				percent := 12

@@ -125,8 +125,8 @@ func TestAPolicyThatCannotBeEnforcedLeavesTheOldOne(t *testing.T) {
 		}
 		l.oneGeneration(port)
 	}
-	refused("not supported", resolve(t, `<filter name="x"><rule action="drop" direction="out"><tcp connlimit-above="1"/></rule></filter>`),
-		"connlimit-above is not enforced yet")
+	refused("not supported", resolve(t, `<filter name="x"><rule action="drop" direction="out"><tcp connlimit-above="1001"/></rule></filter>`),
+		`connlimit-above="1001" is more than can be counted; at most 1000`)
 	// A map of another shape in the place of one that is taken over.
 	pin := filepath.Join(l.generationDir(port), "fragments")
 	other, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})

@@ -40,7 +40,7 @@ type skeletonConfig struct {
 	PickUp         bool
 	Reject         bool
 	Swapped        bool
-	_              [1]byte
+	Limits         bool
 	MaxConnections uint32
 	MAC            uint64
 }
@@ -77,12 +77,13 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 	err = spec.Variables["config"].Set(skeletonConfig{
 		Port:           config.Port,
 		Testing:        testing,
-		Track:          p.Facts.States,
+		Track:          p.Facts.Tracked(),
 		Helpers:        p.Facts.Related,
 		TCPOptions:     p.Facts.TCPOptions,
 		PickUp:         !config.NoPickUp,
 		Reject:         p.Facts.Reject,
 		Swapped:        config.Swapped,
+		Limits:         p.Facts.ConnLimit,
 		MaxConnections: config.MaxConnections,
 		MAC:            macNumber(p.MAC),
 	})

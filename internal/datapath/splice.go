@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -38,11 +39,35 @@ func splice(prog *ebpf.ProgramSpec, functions []compile.Function) error {
 		subprograms = append(subprograms, code)
 	}
 	var all asm.Instructions
-	for _, s := range subprograms {
+	for _, s := range called(subprograms) {
 		all = append(all, s...)
 	}
 	prog.Instructions = all
 	return nil
+}
+
+// called leaves out the functions that nobody calls, which the verifier
+// refuses: the stubs keep what only some policies call.
+func called(subprograms []asm.Instructions) []asm.Instructions {
+	byName := map[string]asm.Instructions{}
+	for _, s := range subprograms {
+		byName[s[0].Symbol()] = s
+	}
+	reached := map[string]bool{}
+	var reach func(name string)
+	reach = func(name string) {
+		if reached[name] {
+			return
+		}
+		reached[name] = true
+		for _, in := range byName[name] {
+			if in.IsFunctionReference() {
+				reach(in.Reference())
+			}
+		}
+	}
+	reach(subprograms[0][0].Symbol())
+	return slices.DeleteFunc(subprograms, func(s asm.Instructions) bool { return !reached[s[0].Symbol()] })
 }
 
 // split cuts a program at the beginnings of its functions.

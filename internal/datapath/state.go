@@ -20,7 +20,7 @@ import (
 // generation.
 var (
 	// sharedMaps are one for all ports of the host.
-	sharedMaps = []string{"connections", "ports", "secret", "expectations", "streams", "stream_slots", "answer"}
+	sharedMaps = []string{"connections", "ports", "secret", "expectations", "streams", "stream_slots", "answer", "counted"}
 	// keptMaps belong to a port and live on when its policy is changed.
 	keptMaps = []string{"fragments", "rejects"}
 )
@@ -81,7 +81,7 @@ func (h *Host) makeShared(name string, spec *ebpf.CollectionSpec) error {
 		return err
 	}
 	defer loaded.Close()
-	if err := fillShards(loaded.Maps["connections"], alone.Maps["connections"]); err != nil {
+	if err := fillTables(loaded.Maps, alone.Maps); err != nil {
 		return err
 	}
 	if err := startSweeper(aside, loaded.Maps); err != nil {

@@ -9,21 +9,25 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// tableSize is how many connections the host-wide table has room for, in
-// shards that are small enough to be swept in one go.
-type tableSize struct{ shards, connections uint32 }
+// tableSize is how much each shard of the host-wide tables has room for: little
+// enough to be swept in one go.
+type tableSize struct{ entries uint32 }
 
 var (
-	hostTables  = tableSize{64, 16384}
-	smallTables = tableSize{64, 1024}
+	hostTables  = tableSize{16384}
+	smallTables = tableSize{1024}
 )
 
-// prepareTables sets the size of the connection table. Its shards are filled
-// in after loading, by fillShards.
+// tables are the maps in shards, with the number of these.
+var tables = map[string]uint32{"connections": 64, "counted": 16}
+
+// prepareTables sets the size of the tables. Their shards are filled in after
+// loading, by fillTables.
 func prepareTables(spec *ebpf.CollectionSpec, size tableSize) error {
-	connections := spec.Maps["connections"]
-	connections.MaxEntries = size.shards
-	connections.InnerMap.MaxEntries = size.connections
+	for name, shards := range tables {
+		spec.Maps[name].MaxEntries = shards
+		spec.Maps[name].InnerMap.MaxEntries = size.entries
+	}
 	secret := spec.Maps["secret"]
 	words := make([]byte, secret.ValueSize)
 	if _, err := rand.Read(words); err != nil {
@@ -33,9 +37,18 @@ func prepareTables(spec *ebpf.CollectionSpec, size tableSize) error {
 	return nil
 }
 
-// fillShards puts the inner maps into the connection table: in one call,
-// because after each the kernel waits for all running programs.
-func fillShards(connections *ebpf.Map, spec *ebpf.MapSpec) error {
+func fillTables(maps map[string]*ebpf.Map, specs map[string]*ebpf.MapSpec) error {
+	for name := range tables {
+		if err := fillShards(maps[name], specs[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillShards puts the inner maps into a table: in one call, because after each
+// the kernel waits for all running programs.
+func fillShards(table *ebpf.Map, spec *ebpf.MapSpec) error {
 	var keys, fds []uint32
 	var shards []*ebpf.Map
 	defer func() {
@@ -43,15 +56,15 @@ func fillShards(connections *ebpf.Map, spec *ebpf.MapSpec) error {
 			shard.Close()
 		}
 	}()
-	for i := range connections.MaxEntries() {
+	for i := range table.MaxEntries() {
 		shard, err := ebpf.NewMap(spec.InnerMap)
 		if err != nil {
-			return fmt.Errorf("make shard %d of the connection table: %w", i, err)
+			return fmt.Errorf("make shard %d of the table %s: %w", i, spec.Name, err)
 		}
 		keys, fds, shards = append(keys, i), append(fds, uint32(shard.FD())), append(shards, shard)
 	}
-	if _, err := connections.BatchUpdate(keys, fds, nil); err != nil {
-		return fmt.Errorf("fill the connection table: %w", err)
+	if _, err := table.BatchUpdate(keys, fds, nil); err != nil {
+		return fmt.Errorf("fill the table %s: %w", spec.Name, err)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func newTester(spec *ebpf.CollectionSpec) (*Tester, error) {
 	if err != nil {
 		return nil, loadError(err)
 	}
-	if err := fillShards(loaded.Maps["connections"], spec.Maps["connections"]); err != nil {
+	if err := fillTables(loaded.Maps, spec.Maps); err != nil {
 		loaded.Close()
 		return nil, err
 	}

@@ -40,7 +40,8 @@ type Step struct {
 	Matched bool
 	// Failed is the first condition that did not hold.
 	Failed *policy.Condition
-	// Note says what happened where neither clause nor chain does.
+	// Note says what happened where neither clause nor chain does, or which
+	// condition beyond the packet did not hold.
 	Note string
 }
 
@@ -50,6 +51,8 @@ type Evaluator struct {
 	policy    *policy.Policy
 	table     *conntrack.Table
 	streams   *conntrack.Streams
+	limits    *conntrack.Limits
+	pending   *conntrack.Pending // of the packet in hand
 	fragments fragments
 	tracing   bool
 	trace     []Step
@@ -57,10 +60,11 @@ type Evaluator struct {
 }
 
 // New starts with an empty connection table. Tracking runs only if the policy
-// names states, helpers only if it names RELATED, as in the eBPF program.
+// names states or counts connections, helpers only if it names RELATED, as in the eBPF program.
 func New(p *policy.Policy, config conntrack.Config) *Evaluator {
 	e := &Evaluator{table: conntrack.NewTable(config), fragments: fragments{}}
 	e.streams = conntrack.NewStreams(e.table)
+	e.limits = conntrack.NewLimits(e.table)
 	e.SetPolicy(p)
 	return e
 }
@@ -111,7 +115,9 @@ func (e *Evaluator) decide(p *packet.Packet) Result {
 	if first != nil && !first.passed {
 		return dropped(verdict.FirstFragment)
 	}
+	e.pending = nil
 	r := e.stages(p)
+	e.limits.Settle(r.Verdict.Passes())
 	if p.Fragment == packet.FragmentFirst || p.Fragment == packet.FragmentShort {
 		e.fragments.remember(p, r.Verdict.Passes())
 	}
@@ -129,11 +135,10 @@ func (e *Evaluator) stages(p *packet.Packet) Result {
 			return link
 		}
 	}
-	var pending *conntrack.Pending
 	judged := p.Family != 0 && p.Fragment != packet.FragmentLater
 	if judged {
-		if e.policy.Facts.States && p.Fragment < packet.FragmentOrphan {
-			pending = e.table.Classify(p)
+		if e.policy.Facts.Tracked() && p.Fragment < packet.FragmentOrphan {
+			e.pending = e.table.Classify(p)
 		}
 		if network = e.network(p); !network.Verdict.Passes() {
 			return network
@@ -144,8 +149,8 @@ func (e *Evaluator) stages(p *packet.Packet) Result {
 			return link
 		}
 	}
-	if pending != nil {
-		switch err := e.table.Commit(pending); err {
+	if e.pending != nil {
+		switch err := e.table.Commit(e.pending); err {
 		case nil:
 		case conntrack.ErrTableFull:
 			return dropped(verdict.TableFull)
@@ -223,8 +228,20 @@ func (e *Evaluator) network(p *packet.Packet) Result {
 // clause tries one clause; done is set if it ends the list.
 func (e *Evaluator) clause(p *packet.Packet, c *policy.Clause, stage nwfilter.Stage) (r Result, done bool) {
 	outcome, failed := match(p, c)
+	note := ""
+	var uncounted error
+	if outcome == matches && c.ConnLimit != nil {
+		var exceeded bool
+		exceeded, uncounted = e.limits.Exceeds(p, e.pending, c.ConnLimit.ID, c.ConnLimit.Above)
+		if exceeded == c.ConnLimit.Negated {
+			outcome, note = differs, "not "+c.ConnLimit.String()
+		}
+	}
 	if e.tracing {
-		e.trace = append(e.trace, Step{Stage: stage, Clause: c, Matched: outcome == matches, Failed: failed})
+		e.trace = append(e.trace, Step{Stage: stage, Clause: c, Matched: outcome == matches, Failed: failed, Note: note})
+	}
+	if uncounted != nil {
+		return Result{Verdict: verdict.Drop, Reason: verdict.TableFull, Clause: c}, true
 	}
 	switch outcome {
 	case differs:

@@ -29,7 +29,7 @@ func match(p *packet.Packet, c *policy.Clause) (outcome, *policy.Condition) {
 			return differs, cond
 		}
 	}
-	if transport != nil {
+	if transport != nil || c.ConnLimit != nil && p.Fragment >= packet.FragmentOrphan {
 		return undecidable, transport
 	}
 	return matches, nil

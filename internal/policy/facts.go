@@ -24,6 +24,9 @@ func (f *Facts) add(c *Clause, stage nwfilter.Stage) {
 	}
 }
 
+// Tracked tells whether connections must be tracked.
+func (f *Facts) Tracked() bool { return f.States || f.ConnLimit }
+
 // Lacks tells whether p is a fragment without the transport header, or the
 // part of it, that the condition compares. A state needs the whole header.
 func (c *Condition) Lacks(p *packet.Packet) bool {

@@ -93,6 +93,9 @@ type Clause struct {
 // ConnLimit holds where a source has more than Above live connections
 // (negated: at most).
 type ConnLimit struct {
+	// ID names the count. It stays when the policy changes and the clause does
+	// not, so that connections go on counting.
+	ID      uint64
 	Above   uint64
 	Negated bool
 }
@@ -155,11 +158,7 @@ func (c *Clause) String() string {
 		b.WriteString(cond.String())
 	}
 	if c.ConnLimit != nil {
-		not := ""
-		if c.ConnLimit.Negated {
-			not = "not "
-		}
-		fmt.Fprintf(&b, " %sconnections>%d", not, c.ConnLimit.Above)
+		fmt.Fprintf(&b, " %s", c.ConnLimit)
 	}
 	if c.IPSet != nil {
 		not := ""

@@ -88,4 +88,5 @@ func (p *Policy) number() {
 			}
 		}
 	}
+	p.numberLimits()
 }

@@ -71,7 +71,7 @@ func sequences(expect ...string) string {
 
 func TestRunFile(t *testing.T) {
 	dropARP := `<filter name="x"><rule action="drop" direction="in"><arp/></rule></filter>`
-	connlimit := `<filter name="x"><rule action="drop" direction="in"><tcp connlimit-above="2"/></rule></filter>`
+	connlimit := `<filter name="x"><rule action="drop" direction="in"><tcp connlimit-above="1001"/></rule></filter>`
 	missing := `<filter name="x"><rule action="drop" direction="in"><arp arpsrcipaddr="$IP"/></rule></filter>`
 	for _, row := range []struct {
 		fact, src               string

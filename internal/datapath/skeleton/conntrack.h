@@ -21,55 +21,7 @@
 
 #define EEXIST 17
 
-#define READ_ONCE(x)		(*(volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
-
-/*
- * Keyed hash: products with random 64-bit words, of which the upper half
- * counts (Lemire and Kaser, "Strongly universal string hashing is fast"). Never
- * 0; its lowest bits choose the shard.
- */
-static __always_inline __u32 conn_tag(const struct conn_key *key)
-{
-	const __u32 *words = (const __u32 *)key;
-	struct hash_secret *s;
-	__u32 zero = 0;
-	__u64 hash;
-
-	s = bpf_map_lookup_elem(&secret, &zero);
-	if (!s)
-		return 1;
-	hash = s->words[12];
-#pragma unroll
-	for (int i = 0; i < 12; i++)
-		hash += s->words[i] * words[i];
-	return hash >> 32 | 1U << 31;
-}
-
-static __always_inline void *conn_shard(__u32 tag)
-{
-	__u32 shard = tag % SHARDS;
-
-	return bpf_map_lookup_elem(&connections, &shard);
-}
-
-static __always_inline bool conn_live(struct connection *c, __u32 tag, __u64 now)
-{
-	return READ_ONCE(c->tag) == tag && now < READ_ONCE(c->flow.expires);
-}
-
-/* Finds a live connection. */
-static __always_inline struct connection *conn_find(const struct conn_key *key, __u64 now)
-{
-	__u32 tag = conn_tag(key);
-	void *shard = conn_shard(tag);
-	struct connection *c;
-
-	if (!shard)
-		return NULL;
-	c = bpf_map_lookup_elem(shard, key);
-	return c && conn_live(c, tag, now) ? c : NULL;
-}
+#include "conn_find.h"
 
 /* Whether the transport header makes sense to the tracker. */
 static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p, struct track *t)

@@ -171,6 +171,8 @@ struct port {
 	__u32 stream_turn;	/* next slot in stream_slots */
 	__u64 opened;
 	__u64 refused;		/* not admitted: quota or table full */
+	__u32 counted;		/* places in the table of counted connections */
+	__u32 pad;
 };
 
 struct {
@@ -180,6 +182,67 @@ struct {
 	__type(key, __u32);
 	__type(value, struct port);
 } ports SEC(".maps");
+
+#define COUNTED_SHARDS 16
+#define SHARD_COUNTED 16384
+
+/*
+ * The name of a place where a connection is counted. The places of one limit
+ * and source are numbered from 0 without a gap.
+ */
+struct place {
+	__u32 port;
+	__u32 family;
+	__u64 limit;		/* a policy's name for a rule's count */
+	__u64 source[2];
+	__u64 number;
+};
+
+/*
+ * A connection that counts, as long as the table of connections has it. It is
+ * read and written under the lock; `version` changes with every writing, so
+ * that what was found free is taken only if it still is. `tag`, a hash of the
+ * place, tells whether the memory serves the place that was looked for.
+ */
+struct counted {
+	struct bpf_spin_lock lock;
+	__u32 tag;
+	__u32 version;
+	__u32 pending;		/* the packet that opens it is on its way */
+	__u64 written;
+	__u64 created;		/* of the connection: another one may get its name */
+	struct conn_key connection;
+};
+
+/* struct counted without its lock. */
+struct new_counted {
+	__u32 lock;
+	__u32 tag;
+	__u32 version;
+	__u32 pending;
+	__u64 written;
+	__u64 created;
+	struct conn_key connection;
+};
+
+__attribute__((unused)) int describe_counted(struct counted *c)
+{
+	return c->tag;
+}
+
+/* One table for all ports, as that of connections. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, COUNTED_SHARDS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(max_entries, SHARD_COUNTED);
+		__type(key, struct place);
+		__type(value, struct counted);
+	});
+} counted SEC(".maps");
 
 /*
  * Random, written once when the table is made: without it a guest could choose

@@ -18,7 +18,7 @@ struct config {
 	__u8 pick_up;		/* a mid-stream TCP packet may open a connection */
 	__u8 reject;		/* the policy rejects packets */
 	__u8 swapped;		/* what the guest sends is what the device transmits */
-	__u8 pad;
+	__u8 limits;		/* the policy counts connections */
 	__u32 max_connections;	/* of this port */
 	__u64 mac;		/* the guest's, a 48-bit number */
 };
@@ -100,6 +100,8 @@ struct conn_key {
 #define VERDICT_REJECT	2
 #define VERDICT_NEXT	3	/* nothing decided: used between subprograms */
 #define VERDICT_UNDECIDED 4	/* an orphan fragment lacks what the clause compares */
+#define VERDICT_FULL	6	/* no room to count the connection; 5 is the compiler's own */
+#define VERDICT_RACE	7	/* another packet was counted in its place */
 #define VERDICT(v)	((v) >> 28)
 #define CLAUSE(v)	((v) & 0x0fffffff)
 #define NO_CLAUSE	0x0fffffff	/* default accept */

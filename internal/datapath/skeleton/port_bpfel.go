@@ -20,8 +20,10 @@ const (
 	portMapAutomata     = "automata"
 	portMapClauses      = "clauses"
 	portMapConnections  = "connections"
+	portMapCounted      = "counted"
 	portMapExpectations = "expectations"
 	portMapFragments    = "fragments"
+	portMapLimiting     = "limiting"
 	portMapPorts        = "ports"
 	portMapReadings     = "readings"
 	portMapRejects      = "rejects"
@@ -90,8 +92,10 @@ type portMapSpecs struct {
 	Automata     *ebpf.MapSpec `ebpf:"automata"`
 	Clauses      *ebpf.MapSpec `ebpf:"clauses"`
 	Connections  *ebpf.MapSpec `ebpf:"connections"`
+	Counted      *ebpf.MapSpec `ebpf:"counted"`
 	Expectations *ebpf.MapSpec `ebpf:"expectations"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Limiting     *ebpf.MapSpec `ebpf:"limiting"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
 	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
@@ -134,8 +138,10 @@ type portMaps struct {
 	Automata     *ebpf.Map `ebpf:"automata"`
 	Clauses      *ebpf.Map `ebpf:"clauses"`
 	Connections  *ebpf.Map `ebpf:"connections"`
+	Counted      *ebpf.Map `ebpf:"counted"`
 	Expectations *ebpf.Map `ebpf:"expectations"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Limiting     *ebpf.Map `ebpf:"limiting"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Readings     *ebpf.Map `ebpf:"readings"`
 	Rejects      *ebpf.Map `ebpf:"rejects"`
@@ -153,8 +159,10 @@ func (m *portMaps) Close() error {
 		m.Automata,
 		m.Clauses,
 		m.Connections,
+		m.Counted,
 		m.Expectations,
 		m.Fragments,
+		m.Limiting,
 		m.Ports,
 		m.Readings,
 		m.Rejects,

@@ -18,6 +18,7 @@
 #include "conntrack_types.h"
 #include "helper.h"
 #include "conntrack.h"
+#include "limit.h"
 #include "fragment.h"
 
 #define TC_NEXT (-1)
@@ -123,6 +124,27 @@ __noinline int commit(void)
 	return conn_commit(&s->packet, &s->track);
 }
 
+/* Called by policies: whether the packet's source has more connections than a
+ * rule allows. */
+__noinline int count_limit(__u64 limit, __u32 above)
+{
+	struct scratch *s = get_scratch();
+
+	if (!s)
+		return VERDICT_FULL;
+	return limit_exceeded(&s->packet, &s->track, limit, above);
+}
+
+__noinline int settle(bool passed)
+{
+	struct scratch *s = get_scratch();
+
+	if (!s)
+		return REASON_INTERNAL;
+	limit_settle(&s->packet, passed);
+	return 0;
+}
+
 __noinline int watch(struct __sk_buff *skb)
 {
 	struct scratch *s = get_scratch();
@@ -151,7 +173,8 @@ __weak __attribute__((noinline)) int policy_link(struct packet *p)
 
 __weak __attribute__((noinline)) int policy_net(struct packet *p)
 {
-	return p ? VERDICT_DROP << 28 | NO_CLAUSE : 0;
+	/* The call keeps the function for policies that need it. */
+	return p ? VERDICT_DROP << 28 | NO_CLAUSE : count_limit(0, 0);
 }
 
 /* How a packet ended. */
@@ -176,6 +199,11 @@ static __always_inline bool decided(struct packet *p, struct outcome *o, __u32 r
 
 	if (verdict == VERDICT_UNDECIDED) {
 		drop(o, p->fragment == FRAGMENT_SHORT ? REASON_SHORT_FIRST_FRAGMENT : REASON_ORPHAN_FRAGMENT);
+		o->clause = clause;
+		return false;
+	}
+	if (verdict == VERDICT_FULL || verdict == VERDICT_RACE) {
+		drop(o, verdict == VERDICT_FULL ? REASON_TABLE_FULL : REASON_RACE);
 		o->clause = clause;
 		return false;
 	}
@@ -320,6 +348,8 @@ static __always_inline int run(struct __sk_buff *skb, bool out)
 	p->now = current_time();
 	s->length = skb->len;
 	passed = stages(skb, s, &o, current_port());
+	if (config.limits)
+		settle(passed);
 	if ((p->fragment == FRAGMENT_FIRST || p->fragment == FRAGMENT_SHORT) && !p->malformed)
 		fragment_remember(p, current_port(), passed);
 	count_total(s, &o);

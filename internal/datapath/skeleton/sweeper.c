@@ -17,13 +17,14 @@
 
 #include "maps.h"
 #include "conntrack_types.h"
+#include "conn_find.h"
 
 char __license[] SEC("license") = "GPL";
 
 #define CLOCK_MONOTONIC	1
 #define EBUSY		16
 
-#define TICK		(100 * SECOND / 1000)	/* all shards in 6.4 s */
+#define TICK		(100 * SECOND / 1000)	/* all shards in 8 s */
 #define SWEEP_GRACE	(10 * SECOND)
 #define REMOVALS	2048			/* a tick: each takes about 1 µs */
 #define SHORT_TICK	(5 * SECOND / 1000)	/* when that was not all */
@@ -83,7 +84,63 @@ static long visit_entry(void *shard, struct conn_key *key, struct connection *c,
 	return ++v->removed >= v->limit;
 }
 
-/* How long until the next visit. */
+/* Whether the place is free and has been for a while. */
+static __always_inline bool place_stale(struct counted *c, __u64 now)
+{
+	struct connection *known;
+	struct conn_key key;
+	__u64 created;
+	__u32 tag, busy;
+	void *shard;
+
+	bpf_spin_lock(&c->lock);
+	key = c->connection;
+	created = c->created;
+	busy = c->pending || c->written + SWEEP_GRACE > now;
+	bpf_spin_unlock(&c->lock);
+	if (busy)
+		return false;
+	tag = conn_tag(&key);
+	shard = conn_shard(tag);
+	if (!shard)
+		return false;
+	known = bpf_map_lookup_elem(shard, &key);
+	return !known || known->tag != tag || known->flow.created != created ||
+	       known->flow.expires + SWEEP_GRACE <= now;
+}
+
+/* Only the last place of a count may go: packets look at one after the other
+ * up to the first that is not there. */
+static __always_inline bool place_last(const struct place *place)
+{
+	struct place next = *place;
+	void *shard;
+
+	next.number++;
+	shard = place_shard(place_tag(&next));
+	return shard && !bpf_map_lookup_elem(shard, &next);
+}
+
+static long visit_place(void *shard, struct place *place, struct counted *c, struct visit *v)
+{
+	struct port *port = bpf_map_lookup_elem(&ports, &place->port);
+	__u32 version = c->version;
+	bool gone;
+
+	v->visited++;
+	if (port && (!place_last(place) || !place_stale(c, v->now)))
+		return 0;
+	bpf_spin_lock(&c->lock);
+	gone = c->version == version;
+	if (gone)
+		c->tag = 0;
+	bpf_spin_unlock(&c->lock);
+	if (gone && bpf_map_delete_elem(shard, place) == 0 && port)
+		__sync_fetch_and_add(&port->counted, -1);
+	return gone && ++v->removed >= v->limit;
+}
+
+/* How long until the next visit. The tables' shards come one after the other. */
 static __always_inline __u64 visit_shard(struct sweep *s)
 {
 	struct visit v = {
@@ -92,13 +149,21 @@ static __always_inline __u64 visit_shard(struct sweep *s)
 		.removed = s->removed,
 		.limit = s->removed + REMOVALS,
 	};
-	__u32 index = s->shard % SHARDS;
-	void *shard = bpf_map_lookup_elem(&connections, &index);
+	__u32 index = s->shard % (SHARDS + COUNTED_SHARDS), place = index - SHARDS;
+	void *shard;
 
 	s->shard = index + 1;
-	if (!shard)
-		return TICK;
-	bpf_for_each_map_elem(shard, visit_entry, &v, 0);
+	if (index < SHARDS) {
+		shard = bpf_map_lookup_elem(&connections, &index);
+		if (!shard)
+			return TICK;
+		bpf_for_each_map_elem(shard, visit_entry, &v, 0);
+	} else {
+		shard = bpf_map_lookup_elem(&counted, &place);
+		if (!shard)
+			return TICK;
+		bpf_for_each_map_elem(shard, visit_place, &v, 0);
+	}
 	s->visited = v.visited;
 	s->removed = v.removed;
 	if (v.removed < v.limit)

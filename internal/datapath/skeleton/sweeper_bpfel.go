@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	sweeperMapConnections = "connections"
+	sweeperMapCounted     = "counted"
 	sweeperMapPorts       = "ports"
 	sweeperMapSecret      = "secret"
 	sweeperMapSweep       = "sweep"
@@ -75,6 +76,7 @@ type sweeperProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type sweeperMapSpecs struct {
 	Connections *ebpf.MapSpec `ebpf:"connections"`
+	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Secret      *ebpf.MapSpec `ebpf:"secret"`
 	Sweep       *ebpf.MapSpec `ebpf:"sweep"`
@@ -109,6 +111,7 @@ func (o *sweeperObjects) Close() error {
 // It can be passed to loadSweeperObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sweeperMaps struct {
 	Connections *ebpf.Map `ebpf:"connections"`
+	Counted     *ebpf.Map `ebpf:"counted"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Secret      *ebpf.Map `ebpf:"secret"`
 	Sweep       *ebpf.Map `ebpf:"sweep"`
@@ -118,6 +121,7 @@ type sweeperMaps struct {
 func (m *sweeperMaps) Close() error {
 	return _SweeperClose(
 		m.Connections,
+		m.Counted,
 		m.Ports,
 		m.Secret,
 		m.Sweep,
