@@ -108,6 +108,11 @@ func (t *Tester) run(options *ebpf.RunOptions, out bool, now int64) (TestResult,
 			return TestResult{}, fmt.Errorf("set the test clock: %w", err)
 		}
 	}
+	return t.runNow(options, out)
+}
+
+// runNow judges a frame at the time that is set.
+func (t *Tester) runNow(options *ebpf.RunOptions, out bool) (TestResult, error) {
 	code, err := t.runs[out].Run(options)
 	if err != nil {
 		return TestResult{}, fmt.Errorf("test run of %d bytes: %w", len(options.Data), err)
