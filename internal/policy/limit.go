@@ -25,7 +25,7 @@ func (p *Policy) numberLimits() {
 			// A filter may be referenced more than once.
 			seen[name]++
 			sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", name, seen[name]))
-			c.ConnLimit.ID = binary.BigEndian.Uint64(sum[:])
+			c.ConnLimit.ID = binary.BigEndian.Uint64(sum[:]) | 1 // 0 is none
 		}
 	}
 }

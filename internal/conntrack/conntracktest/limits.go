@@ -29,6 +29,16 @@ var limitCases = []limitCase{
 		in tcp p:3 > g:22 syn: drop
 		in tcp p:2 > g:22 syn: pass
 		in tcp p:3 > g:22 syn: drop`},
+	{"a connection that comes back after it was reset needs a place again", dropAboveOne, `
+		in tcp p:1 > g:22 syn seq 100: pass
+		out tcp g:22 > p:1 syn ack seq 500 ack 101: pass
+		in tcp p:1 > g:22 ack seq 101 ack 501: pass
+		out tcp g:22 > p:1 rst seq 501: pass
+		in tcp p:2 > g:22 syn seq 100: pass
+		in tcp p:1 > g:22 syn seq 100: pass
+		out tcp g:22 > p:1 syn ack seq 500 ack 101: pass
+		in tcp p:1 > g:22 ack seq 101 ack 501: drop
+		in tcp p:2 > g:22 syn seq 100: drop`},
 	{"each source has its own count", dropAboveOne, `
 		in tcp p:1 > g:22 syn: pass
 		in tcp q:1 > g:22 syn: pass

@@ -71,6 +71,7 @@ struct flow {
 		};
 		struct sctp_flow sctp;
 	};
+	__u64 counted_by;	/* the last limit in one of whose places it is; 0: none */
 };
 
 /*

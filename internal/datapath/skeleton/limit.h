@@ -29,6 +29,7 @@ struct limiting {
 	struct new_counted fresh;	/* the packet's own connection */
 	__u64 now;
 	__u64 created;			/* of the member */
+	__u64 counted_by;		/* of the packet's own connection */
 	__u32 above, live;
 	__u32 free, free_tag, version;	/* the first place that is free */
 	__u8 has_free, missing;		/* `missing`: it is behind the last */
@@ -129,6 +130,7 @@ static __always_inline void limit_own(struct packet *p, struct track *t, struct 
 		return;
 	l->fresh.connection = t->key;
 	l->fresh.pending = t->pending;
+	l->counted_by = 0;
 	if (t->pending) {
 		l->fresh.created = t->fresh.flow.created;
 		l->own = 1;
@@ -138,7 +140,39 @@ static __always_inline void limit_own(struct packet *p, struct track *t, struct 
 	if (!c || !flow_counts(c, t->key.proto))
 		return;
 	l->fresh.created = READ_ONCE(c->flow.created);
+	l->counted_by = READ_ONCE(c->flow.counted_by);
 	l->own = 1;
+}
+
+/* The short way for packets that open nothing: there are no more places than
+ * the limit allows, and the packet's own connection has one of them. */
+static __always_inline bool limit_far(struct limiting *l)
+{
+	void *shard;
+
+	if (l->own && l->counted_by != l->place.limit)
+		return false;
+	l->place.number = l->above;
+	shard = place_shard(place_tag(&l->place));
+	return shard && !bpf_map_lookup_elem(shard, &l->place);
+}
+
+/* Remembers that the connection has a place. */
+static __always_inline void limit_mark(struct packet *p, struct track *t, struct limiting *l)
+{
+	struct connection *c;
+
+	if (t->pending) {
+		t->fresh.flow.counted_by = l->place.limit;
+		return;
+	}
+	c = conn_find(&t->key, p->now);
+	if (!c)
+		return;
+	bpf_spin_lock(&c->lock);
+	if (c->tag == t->fresh.tag && c->flow.created == l->fresh.created)
+		c->flow.counted_by = l->place.limit;
+	bpf_spin_unlock(&c->lock);
 }
 
 static __always_inline bool counted_admit(struct port *port)
@@ -243,18 +277,26 @@ static __always_inline int limit_exceeded(struct packet *p, struct track *t, __u
 	l->found = 0;
 	l->raced = 0;
 	limit_own(p, t, l);
+	if (limit_far(l))
+		return LIMIT_WITHIN;
 	/* With this many places one is free if the limit is not exceeded. */
 	bpf_loop(above + 1, place_visit, &l, 0);
 	if (l->raced)
 		return VERDICT_RACE;
 	if (l->live > above)
 		return LIMIT_EXCEEDED;
-	if (!l->own || l->found)
+	if (!l->own)
 		return LIMIT_WITHIN;
-	refused = place_take(l);
-	if (refused)
-		return refused;
-	return l->live + 1 > above ? LIMIT_EXCEEDED : LIMIT_WITHIN;
+	if (!l->found) {
+		refused = place_take(l);
+		if (refused)
+			return refused;
+		l->live++;
+	}
+	/* Two limits would take the mark from each other at every packet. */
+	if (!l->found || !l->counted_by)
+		limit_mark(p, t, l);
+	return l->live > above ? LIMIT_EXCEEDED : LIMIT_WITHIN;
 }
 
 struct settling {

@@ -175,6 +175,7 @@ static __always_inline void tcp_resync(tcp_flow *f, tcp_side *from, tcp_side *to
 	from->end = from->max_end = from->max_window = from->max_ack = 0;
 	from->scale = 0;
 	from->flags &= SIDE_LIBERAL;
+	f->counted_by = 0; /* it may have been closed, and its place another's */
 }
 
 static __always_inline void tcp_ignore(tcp_flow *f, tcp_segment *s, __u32 dir)

@@ -92,6 +92,9 @@ func (t *entities) entity(declaration string) error {
 	if err != nil {
 		return fmt.Errorf("entity %q: %w", name, err)
 	}
+	if strings.IndexFunc(value, isForbidden) >= 0 {
+		return fmt.Errorf("entity %q holds a character that XML does not allow", name)
+	}
 	if _, again := t.values[name]; !again { // the first declaration binds
 		t.values[name] = value
 	}
@@ -129,9 +132,12 @@ func character(reference string) (rune, bool) {
 	if err != nil || n > utf8.MaxRune {
 		return 0, false
 	}
-	c := rune(n)
-	valid := c == '\t' || c == '\n' || c == '\r' || c >= 0x20 && c <= 0xd7ff || c >= 0xe000 && c <= 0xfffd || c >= 0x10000
-	return c, valid
+	return rune(n), !isForbidden(rune(n))
+}
+
+// isForbidden tells what no XML document holds (XML 1.0 section 2.2).
+func isForbidden(c rune) bool {
+	return c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c > 0xd7ff && c < 0xe000 || c == 0xfffe || c == 0xffff
 }
 
 // decode expands references and normalises white space: line ends everywhere,
