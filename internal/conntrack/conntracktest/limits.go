@@ -111,9 +111,10 @@ var limitCases = []limitCase{
 		in udp p:1 > g:7: pass
 		wait 31s
 		in udp p:2 > g:7: pass`},
-	{"an accepted excess is seen again when there is room", `<rule action="accept" direction="in"><udp connlimit-above="1"/></rule><rule action="drop" direction="in" priority="900"><udp/></rule>`, `
+	{"a rule that accepts only above the limit never gets there", `<rule action="accept" direction="in"><udp connlimit-above="1"/></rule><rule action="drop" direction="in" priority="900"><udp/></rule>`, `
 		in udp p:1 > g:7: drop
-		in udp p:1 > g:7: drop`},
+		in udp p:2 > g:7: drop
+		in udp p:3 > g:7: drop`},
 	{"a packet without a connection counts nothing", `<rule action="drop" direction="in"><tcp connlimit-above="0"/></rule>`, `
 		in tcp p:1 > g:22 fin: pass
 		in tcp p:1 > g:22 syn ack: pass
