@@ -79,6 +79,7 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 		{p.Facts.Related, "helpers"},
 		{p.Facts.ConnLimit, "connection limits"},
 		{p.Facts.TCPOptions, "tcp options"},
+		{p.Facts.Reject, "reject"},
 	} {
 		if feature.used {
 			b.Features = append(b.Features, feature.name)

@@ -3,11 +3,14 @@ package datapath
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"pgregory.net/rapid"
 
+	"tapgate/internal/packet"
 	"tapgate/internal/reject"
 	"tapgate/internal/reject/rejecttest"
 	"tapgate/internal/verdict"
@@ -38,6 +41,44 @@ func TestTheProgramAnswersAsTheEvaluator(t *testing.T) {
 		if !bytes.Equal(got, c.Answer) {
 			t.Errorf("%s: %s\n got %s\nwant %s", c.Name, c.Text, hex.EncodeToString(got), hex.EncodeToString(c.Answer))
 		}
+	}
+}
+
+// TestEnginesAnswerAlike rejects random packets between two hosts, most of
+// which must be answered.
+func TestEnginesAnswerAlike(t *testing.T) {
+	tester := newTestTester(t, rejectAll)
+	met := map[reject.Kind]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		if err := tester.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		s := newSource(t)
+		for range 40 { // the limit is 50
+			out := s.chance(50)
+			frame := drawFrame(s, out)
+			copy(frame, slices.Concat(rejecttest.Guest, rejecttest.Peer))
+			if out {
+				copy(frame, slices.Concat(rejecttest.Peer, rejecttest.Guest))
+			}
+			p := packet.Decode(frame, out)
+			got, r, err := tester.RunAnswer(frame, out, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			if r.Verdict == verdict.Reject {
+				want = reject.Answer(&p, rejecttest.Guest)
+				met[reject.KindOf(&p, rejecttest.Guest)]++
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("out %v: %x\n got %x\nwant %x\n%+v", out, frame, got, want, p)
+			}
+		}
+	})
+	t.Logf("answers %v", met)
+	if len(met) != 4 {
+		t.Errorf("kinds of answers %v", met)
 	}
 }
 
