@@ -116,7 +116,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 		must(root.MarkPersistentFlagDirname(name))
 	}
 	root.AddCommand(
-		newCheckCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
+		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
 		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
