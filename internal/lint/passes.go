@@ -28,7 +28,7 @@ func (w way) String() string {
 // passage tells how some packets of the region may get through the list; ok is
 // false if all of them are dropped for certain.
 func (l *linter) passage(list *policy.List, r *region) (w way, ok bool) {
-	var drops []stopper
+	drops := &stoppers{}
 	for _, item := range list.Items {
 		clauses := []*policy.Clause{item.Clause}
 		inside := *r
@@ -50,7 +50,7 @@ func (l *linter) passage(list *policy.List, r *region) (w way, ok bool) {
 			_, dropped := covered(&some, drops)
 			switch {
 			case !accepting(c) && ends(c):
-				drops = append(drops, stopper{region: *own, unless: returns[:len(returns):len(returns)], clause: c})
+				drops.add(stopper{region: *own, unless: returns[:len(returns):len(returns)], clause: c})
 			case !accepting(c) || dropped:
 			case c.Action == nwfilter.Return && item.Chain != nil:
 				returns = append(returns, *own)

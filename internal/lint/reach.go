@@ -26,24 +26,6 @@ type cause struct {
 	chain *policy.Chain
 }
 
-// stopper decides all packets of its region, unless they are in one of the
-// others: those handed back by a chain before.
-type stopper struct {
-	region region
-	unless []region
-	clause *policy.Clause
-	chain  *policy.Chain
-}
-
-func (s *stopper) stops(r *region) bool {
-	for i := range s.unless {
-		if s.unless[i].meets(r) {
-			return false
-		}
-	}
-	return true
-}
-
 // region of a clause includes the condition of its chain.
 func (l *linter) region(c *policy.Clause, chain *policy.Chain) *region {
 	if r := l.regions[c]; r != nil {
@@ -65,66 +47,74 @@ func ends(c *policy.Clause) bool {
 
 func (l *linter) walk(list *policy.List) *reach {
 	w := &reach{list, map[*policy.Clause]cause{}, map[*policy.Chain]cause{}, map[*policy.Chain]bool{}}
-	var before []stopper
+	before := &stoppers{}
 	for _, item := range list.Items {
 		if c := item.Clause; c != nil {
 			r := l.region(c, nil)
 			if why, dead := covered(r, before); dead {
 				w.dead[c] = why
 			} else if ends(c) {
-				before = append(before, stopper{region: *r, clause: c})
+				before.add(stopper{region: *r, clause: c})
 			}
 			continue
 		}
-		before = l.walkChain(w, item.Chain, before)
+		l.walkChain(w, item.Chain, before)
 	}
 	return w
 }
 
 // walkChain adds what the chain decides to what stops packets before it.
-func (l *linter) walkChain(w *reach, chain *policy.Chain, before []stopper) []stopper {
+func (l *linter) walkChain(w *reach, chain *policy.Chain, before *stoppers) {
 	enter := regionOf(chain.Conditions, nil)
 	if why, dead := covered(&enter, before); dead {
 		w.deadChains[chain] = why
 		for _, c := range chain.Clauses {
 			w.dead[c] = why
 		}
-		return before
+		return
 	}
-	inside := before[:len(before):len(before)]
+	inside := &stoppers{}
 	var returns []region
+	var decided []stopper
 	for _, c := range chain.Clauses {
 		r := l.region(c, chain)
-		if why, dead := covered(r, inside); dead {
+		if why, dead := covered(r, before, inside); dead {
 			w.dead[c] = why
 			continue
 		}
 		if ends(c) {
-			inside = append(inside, stopper{region: *r, clause: c})
+			inside.add(stopper{region: *r, clause: c})
 		}
 		switch {
 		case c.Action == nwfilter.Return:
 			returns = append(returns, *r)
 		case ends(c):
-			before = append(before, stopper{region: *r, unless: returns[:len(returns):len(returns)], clause: c})
+			decided = append(decided, stopper{region: *r, unless: returns[:len(returns):len(returns)], clause: c})
 		}
 	}
-	_, w.closed[chain] = covered(&enter, inside)
-	return append(before, stopper{region: enter, unless: returns, chain: chain})
+	_, w.closed[chain] = covered(&enter, before, inside)
+	for _, s := range decided {
+		before.add(s)
+	}
+	before.add(stopper{region: enter, unless: returns, chain: chain})
 }
 
 // covered tells whether nothing of the region gets past what stands before:
 // one stopper takes all of it, or several that differ along one space do.
-func covered(r *region, before []stopper) (cause, bool) {
+func covered(r *region, before ...*stoppers) (cause, bool) {
 	if r.empty {
 		return cause{contradiction: true}, true
 	}
-	for i := range before {
-		if s := &before[i]; r.within(&s.region) && s.stops(r) {
+	var near []*stopper
+	for _, list := range before {
+		near = list.near(r, near)
+	}
+	for _, s := range near {
+		if r.within(&s.region) && s.stops(r) {
 			return causeOf(s), true
 		}
 	}
-	return coveredTogether(r, before)
+	return coveredTogether(r, near)
 }
 
 func causeOf(s *stopper) cause {
@@ -134,11 +124,10 @@ func causeOf(s *stopper) cause {
 	return cause{by: []*policy.Clause{s.clause}}
 }
 
-func coveredTogether(r *region, before []stopper) (cause, bool) {
+func coveredTogether(r *region, before []*stopper) (cause, bool) {
 	left := map[space]set{}
 	by := map[space][]*policy.Clause{}
-	for i := range before {
-		s := &before[i]
+	for _, s := range before {
 		if s.clause == nil {
 			continue
 		}

@@ -75,8 +75,27 @@ func (r *region) limit(s space, values set) {
 	r.limits = append(r.limits, limit{s, values})
 }
 
-// settle finds out whether the region is empty.
+// common are the fields on which most rules agree.
+func common(f packet.Field) bool {
+	switch f {
+	case packet.EtherType, packet.Family, packet.LinkProto, packet.NetProto, packet.ConnState, packet.ConnDirection:
+		return true
+	}
+	return false
+}
+
+// settle finds out whether the region is empty. What tells most regions apart
+// goes first.
 func (r *region) settle() {
+	slices.SortStableFunc(r.limits, func(a, b limit) int {
+		switch {
+		case common(a.field) == common(b.field):
+			return 0
+		case common(a.field):
+			return 1
+		}
+		return -1
+	})
 	for _, l := range r.limits {
 		r.empty = r.empty || len(l.values) == 0
 	}
