@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,11 @@ a chain accepts.
 No parameters are needed: what depends on a value that is not known is left open. With
 --mac and --param the findings are those for that guest.
 
-The exit code is 1 if there are problems, else 0.`,
+The exit code is 1 if there are problems, else 0.
+
+What is found, by id:
+
+` + kindsText(),
 		Example: `  tapgate lint my-filter.xml
   tapgate lint --quiet my-filter.xml                       problems only
   tapgate lint my-filter --mac 52:54:00:00:00:01 --param IP=10.0.0.5`,
@@ -77,6 +82,17 @@ The exit code is 1 if there are problems, else 0.`,
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "problems only")
 	jsonFlag(c, &asJSON)
 	return c
+}
+
+// kindsText lists the ids with what they stand for.
+func kindsText() string {
+	var b strings.Builder
+	rows := &table{}
+	for _, k := range lint.Kinds {
+		rows.add(k.ID, k.About)
+	}
+	rows.flush(&b, "  ")
+	return strings.TrimRight(b.String(), "\n")
 }
 
 func (t *tool) printFindings(filter string, findings []lint.Finding, quiet, asJSON bool) error {
