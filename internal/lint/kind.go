@@ -20,6 +20,7 @@ var (
 	OtherFamily       = &Kind{"other-family", "only one of IPv4 and IPv6 is closed"}
 	MissingVariable   = &Kind{"missing-variable", "a variable has no value"}
 	UnusedParameter   = &Kind{"unused-parameter", "nothing uses a parameter"}
+	Overridden        = &Kind{"overridden-parameter", "a parameter of the binding takes the place of a reference's"}
 	BeforeSpoofing    = &Kind{"accept-before-anti-spoofing", "frames are accepted before their sender is checked"}
 	NDUntracked       = &Kind{"neighbour-discovery", "neighbour discovery has no state and is dropped"}
 	GratuitousFalse   = &Kind{"gratuitous-false", "gratuitous='false' is no condition"}
@@ -31,12 +32,13 @@ var (
 	ChainedNetwork    = &Kind{"network-order", "network-stage rules of filters with a chain come last"}
 	ErrorsNeedRelated = &Kind{"icmp-errors", "ICMP errors are RELATED, which nothing accepts"}
 	MidStream         = &Kind{"mid-stream", "a TCP connection that is first seen midway is NEW"}
+	ARPHardware       = &Kind{"arp-hardware", "MAC addresses in ARP are compared for Ethernet only"}
 	STPPriority       = &Kind{"stp-priority", "chains of stp have priority 0 unless they say otherwise"}
 )
 
 // Kinds are all of them.
 var Kinds = []*Kind{
 	Unbindable, Contradiction, Unreachable, UnreachableChain, NoRule, RelatedNoHelper, VLANBypass, OtherFamily,
-	MissingVariable, UnusedParameter, BeforeSpoofing, NDUntracked, GratuitousFalse, StateIgnored, NegatedList,
-	DefaultAccept, ChainEnd, BothWays, ChainedNetwork, ErrorsNeedRelated, MidStream, STPPriority,
+	MissingVariable, UnusedParameter, Overridden, BeforeSpoofing, NDUntracked, GratuitousFalse, StateIgnored, NegatedList,
+	DefaultAccept, ChainEnd, BothWays, ChainedNetwork, ErrorsNeedRelated, MidStream, ARPHardware, STPPriority,
 }

@@ -54,6 +54,7 @@ func TestFindings(t *testing.T) {
 		"ND dropped":                   {rules: []string{in + "<icmpv6 state='NEW,ESTABLISHED'/></rule>", "<rule action='drop' direction='inout'><vlan/></rule>", "<rule action='drop' direction='inout' priority='999'><all-ipv6/></rule>", dropAll}, want: []string{"4 neighbour-discovery!"}},
 		"ND accepted":                  {rules: []string{"<rule action='accept' direction='inout'><icmpv6/></rule>", "<rule action='drop' direction='inout'><vlan/></rule>", "<rule action='drop' direction='inout' priority='999'><all-ipv6/></rule>", dropAll}},
 		"gratuitous='false'":           {rules: []string{"<rule action='drop' direction='out'><arp gratuitous='false'/></rule>"}, want: []string{"2 gratuitous-false!"}},
+		"ARP addresses that drop":      {rules: []string{"<rule action='drop' direction='out'><arp match='no' arpsrcmacaddr='$MAC'/></rule>"}, want: []string{"2 arp-hardware"}},
 		"gratuitous='true'":            {rules: []string{"<rule action='drop' direction='out'><arp gratuitous='true'/></rule>"}},
 		"state discarded":              {rules: []string{"<rule action='drop' direction='inout' statematch='false'><tcp state='NEW'/></rule>"}, want: []string{"2 state-ignored!"}},
 		"negated variable":             {rules: []string{"<rule action='drop' direction='inout'><udp match='no' srcipaddr='$A'/></rule>"}, want: []string{"2 negated-list"}},
@@ -95,6 +96,20 @@ func TestFindings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOverriddenParameter: the binding's value wins, which is worth knowing.
+func TestOverriddenParameter(t *testing.T) {
+	const text = `<filter name='top'>
+<filterref filter='no-arp-ip-spoofing'><parameter name='IP' value='10.0.0.1'/></filterref>
+</filter>`
+	got := briefs(lintFor(t, []nwfilter.Parameter{{Name: "IP", Value: "10.0.0.2"}}, text))
+	if diff := cmp.Diff([]string{"top:2 overridden-parameter"}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := lintFor(t, nil, text); len(got) > 0 {
+		t.Errorf("without parameters: %v", got)
 	}
 }
 

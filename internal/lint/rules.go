@@ -20,6 +20,7 @@ func (l *linter) rules() {
 			continue
 		}
 		l.gratuitous(r)
+		l.arpHardware(r)
 		l.negatedLists(r)
 		if r.Protocol.Stage == nwfilter.NetworkStage {
 			l.mirrored(r)
@@ -50,6 +51,21 @@ func (l *linter) gratuitous(r *treeRule) {
 	}
 }
 
+// arpHardware reports drops that other hardware types than Ethernet's escape.
+func (l *linter) arpHardware(r *treeRule) {
+	if r.Action != nwfilter.Drop && r.Action != nwfilter.Reject || r.attribute("hwtype") != nil {
+		return
+	}
+	for _, name := range []string{"arpsrcmacaddr", "arpdstmacaddr"} {
+		if a := r.attribute(name); a != nil {
+			l.rule(ARPHardware, Notice, r, a.Pos,
+				fmt.Sprintf("%s is compared only in messages of hardware type 1: this rule does not drop others, whatever addresses they hold", name),
+				"return or accept what is good, and drop all the rest, as no-arp-mac-spoofing does")
+			return
+		}
+	}
+}
+
 // negatedLists reports a negated variable: all values but the first, and all
 // but the second, together are all.
 func (l *linter) negatedLists(r *treeRule) {
@@ -60,7 +76,7 @@ func (l *linter) negatedLists(r *treeRule) {
 		}
 		count := l.guest.count(v.Name)
 		known := !l.guest.unknown[v.Name]
-		if known && count < 2 {
+		if count < 2 && (known || v.Name == macVariable) {
 			continue
 		}
 		severity, condition := Problem, fmt.Sprintf("with the %d values of $%s", count, v.Name)

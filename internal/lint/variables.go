@@ -53,6 +53,7 @@ func (l *linter) referenceParameters(ref *treeReference) {
 	said := map[string]bool{}
 	for _, p := range ref.Parameters {
 		message, hint := "", ""
+		kind, severity := UnusedParameter, Problem
 		switch {
 		case said[p.Name]:
 			continue
@@ -63,6 +64,9 @@ func (l *linter) referenceParameters(ref *treeReference) {
 		case !ref.uses[p.Name]:
 			message = fmt.Sprintf("nothing in filter %s uses the parameter %s", ref.Filter, p.Name)
 			hint = usedHint(ref.uses)
+		case given(l.input.Parameters, p.Name):
+			kind, severity = Overridden, Notice
+			message = fmt.Sprintf("the parameter %s of the binding takes the place of this one, which is only a default", p.Name)
 		default:
 			continue
 		}
@@ -71,7 +75,7 @@ func (l *linter) referenceParameters(ref *treeReference) {
 		if pos.Line == 0 {
 			pos = ref.Pos
 		}
-		l.findings = append(l.findings, Finding{Kind: UnusedParameter, Severity: Problem, Pos: pos,
+		l.findings = append(l.findings, Finding{Kind: kind, Severity: severity, Pos: pos,
 			Filter: ref.path[len(ref.path)-1], Path: ref.path, Message: message, Hint: hint})
 	}
 }
