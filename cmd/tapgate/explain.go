@@ -10,7 +10,9 @@ import (
 
 	"tapgate/internal/compile"
 	"tapgate/internal/conntrack"
+	"tapgate/internal/datapath"
 	"tapgate/internal/eval"
+	"tapgate/internal/ipset"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/store"
@@ -18,7 +20,7 @@ import (
 
 func newExplainCommand(t *tool) *cobra.Command {
 	var guest guestFlags
-	var filter, direction, peer string
+	var filter, direction, peer, setFile string
 	var lenient, asJSON bool
 	c := &cobra.Command{
 		Use:   "explain --filter NAME|FILE --dir in|out PACKET…",
@@ -81,7 +83,11 @@ a packet takes the place of --dir.`,
 				if missing := compile.Unsupported(p); len(missing) > 0 {
 					return errors.New(strings.Join(missing, "\n"))
 				}
-				return t.explain(p, frames, asJSON)
+				sets, err := t.setsOf(p, setFile)
+				if err != nil {
+					return err
+				}
+				return t.explain(p, sets, frames, asJSON)
 			})
 		},
 	}
@@ -90,9 +96,11 @@ a packet takes the place of --dir.`,
 	flags.StringVar(&filter, "filter", "", "`NAME or FILE` of the filter")
 	flags.StringVar(&direction, "dir", "", "direction of the packets: `in` to the guest, out from it")
 	flags.StringVar(&peer, "peer-mac", "52:54:00:00:00:99", "MAC `address` of whoever the guest talks to")
+	flags.StringVar(&setFile, "ipsets", "", "`file` as \"ipset save\" writes it, with the sets that the filter names, - for the standard input; else the kernel's are read")
 	flags.BoolVar(&lenient, "lenient", false, "accept a file that libvirt accepts, with warnings")
 	jsonFlag(c, &asJSON)
 	must(c.RegisterFlagCompletionFunc("filter", t.completeFilterFlag))
+	must(c.MarkFlagFilename("ipsets"))
 	must(c.RegisterFlagCompletionFunc("dir", cobra.FixedCompletions([]string{"in", "out"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("peer-mac", cobra.NoFileCompletions))
 	return c
@@ -146,8 +154,30 @@ func parseFrames(args []string, direction string, ends frameEnds) ([]sentFrame, 
 // between passes from one packet to the next, in nanoseconds: a quick answer.
 const between = 20_000
 
-func (t *tool) explain(p *policy.Policy, frames []sentFrame, asJSON bool) error {
+// setsOf are the sets that a policy names, of the file or of the kernel.
+func (t *tool) setsOf(p *policy.Policy, file string) (ipset.Sets, error) {
+	if file == "" {
+		return datapath.ReadSets(p)
+	}
+	text, err := t.read(file)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := ipset.ParseSave(string(text), fileName(file))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range p.SetNames() {
+		if sets[name] == nil {
+			return nil, fmt.Errorf("%s does not have the set %q, which the filter names", fileName(file), name)
+		}
+	}
+	return sets, nil
+}
+
+func (t *tool) explain(p *policy.Policy, sets ipset.Sets, frames []sentFrame, asJSON bool) error {
 	e := eval.New(p, conntrack.Config{PickUp: true})
+	e.UseSets(sets)
 	e.Trace(true)
 	explained := []explanation{}
 	for i, f := range frames {

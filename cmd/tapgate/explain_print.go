@@ -65,6 +65,9 @@ func explainJSON(f *sentFrame, r *eval.Result) explanation {
 		if step.Failed != nil {
 			s.Failed = step.Failed.String()
 		}
+		if step.FailedSet != nil {
+			s.Failed = step.FailedSet.String()
+		}
 		e.Trace = append(e.Trace, s)
 	}
 	return e
@@ -144,6 +147,9 @@ func stepRow(s *eval.Step) []string {
 	}
 	if s.Failed != nil {
 		why = "not " + s.Failed.String()
+	}
+	if s.FailedSet != nil {
+		why = "not " + s.FailedSet.String()
 	}
 	return []string{mark, strconv.Itoa(s.Clause.ID), clauseText(s.Clause), s.Clause.Origin.String(), why}
 }

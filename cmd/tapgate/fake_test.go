@@ -20,6 +20,10 @@ type fakeHost struct {
 	rules  map[string]int
 	stats  datapath.Stats
 	refuse map[string]error // what Guard says about a port
+	// refreshed is what RefreshSets answers, one after the other; then it calls
+	// stop.
+	refreshed [][]datapath.SetChange
+	stop      func()
 	// enter is called by Guard, outside of the lock.
 	enter func(port string)
 }
@@ -60,6 +64,19 @@ func (h *fakeHost) Stats(_ context.Context, port string) (*datapath.Stats, error
 		return nil, &datapath.NotGuardedError{Port: port}
 	}
 	return &h.stats, nil
+}
+
+func (h *fakeHost) RefreshSets(_ context.Context, port string) ([]datapath.SetChange, error) {
+	if port == "nothing" {
+		return nil, &datapath.NotGuardedError{Port: port}
+	}
+	if len(h.refreshed) == 0 {
+		h.stop()
+		return nil, nil
+	}
+	changes := h.refreshed[0]
+	h.refreshed = h.refreshed[1:]
+	return changes, nil
 }
 
 // session is a state directory and a fake host on which commands are run.

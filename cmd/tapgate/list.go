@@ -98,6 +98,13 @@ func (t *tool) printPorts(ports []datapath.Port) {
 			fmt.Sprint(p.Out.Passed.Packets), fmt.Sprint(p.Out.Dropped.Packets), fmt.Sprint(p.Connections))
 	}
 	rows.flush(t.stdout, "")
+	for _, p := range ports {
+		for _, s := range p.Sets {
+			if s.Fault != "" {
+				fmt.Fprintf(t.stderr, "note: port %s: %s\n", p.Name, s.Fault)
+			}
+		}
+	}
 }
 
 func parametersText(params map[string][]string) string {

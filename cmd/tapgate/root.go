@@ -38,6 +38,7 @@ type host interface {
 	Release(ctx context.Context, port string) error
 	Ports(ctx context.Context) ([]datapath.Port, error)
 	Stats(ctx context.Context, port string) (*datapath.Stats, error)
+	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
 }
 
 func openHost(bpffs string) (host, error) {
@@ -117,7 +118,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	}
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
-		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newSetsCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -52,6 +52,7 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 		fmt.Fprintf(t.stdout, " %s", params)
 	}
 	fmt.Fprintf(t.stdout, "\nconnections: %d now, %d opened, %d refused for lack of room\n", s.Connections, s.Opened, s.Refused)
+	t.printSets(s.Sets)
 	silent := 0
 	for _, d := range policy.Directions {
 		total, answers := s.In, s.InAnswers

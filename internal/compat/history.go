@@ -21,11 +21,16 @@ type Observation struct {
 // question.
 type History struct {
 	policy  *policy.Policy
+	inSet   func(*policy.IPSet, *packet.Packet) bool
 	packets []Observation
 }
 
 // NewHistory is the sequence without packets.
 func NewHistory(p *policy.Policy) *History { return &History{policy: p} }
+
+// UseSets tells how conditions on sets are decided. Without it they hold for
+// the clauses that matched.
+func (h *History) UseSets(inSet func(*policy.IPSet, *packet.Packet) bool) { h.inSet = inSet }
 
 // Add appends the next packet.
 func (h *History) Add(o Observation) { h.packets = append(h.packets, o) }

@@ -40,11 +40,12 @@ type walker struct {
 	reading
 	packet packet.Packet
 	actual map[*policy.Clause]bool // clauses that matched
+	inSet  func(*policy.IPSet, *packet.Packet) bool
 }
 
 // passes tells whether both stages let the packet pass under a reading.
 func (h *History) passes(o *Observation, r reading) bool {
-	w := walker{reading: r, packet: o.Packet, actual: map[*policy.Clause]bool{}}
+	w := walker{reading: r, packet: o.Packet, actual: map[*policy.Clause]bool{}, inSet: h.inSet}
 	for _, c := range o.Matched {
 		w.actual[c] = true
 	}
@@ -137,6 +138,9 @@ func (w *walker) clause(c *policy.Clause) fate {
 	}
 	if c.ConnLimit != nil || c.IPSet != nil {
 		holds := w.actual[c]
+		if c.IPSet != nil && c.ConnLimit == nil && w.inSet != nil {
+			holds = w.inSet(c.IPSet, &w.packet)
+		}
 		if w.beyond != nil {
 			holds = w.beyond(c, holds)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
 	"tapgate/nwfilter"
 )
@@ -55,8 +56,9 @@ const (
 )
 
 // Compile makes the functions of one direction: LinkFunction and
-// NetworkFunction, and those that they call where a list is long.
-func Compile(p *policy.Policy, d policy.Direction, layout Layout) ([]Function, error) {
+// NetworkFunction, and those that they call where a list is long. The kernel
+// sets tell the shape of the look-ups; their members are in the maps SetMap.
+func Compile(p *policy.Policy, d policy.Direction, layout Layout, sets ipset.Sets) ([]Function, error) {
 	if len(p.Clauses) >= noClause {
 		return nil, fmt.Errorf("the policy has %d clauses: too many", len(p.Clauses))
 	}
@@ -66,7 +68,7 @@ func Compile(p *policy.Policy, d policy.Direction, layout Layout) ([]Function, e
 		if l.Stage == nwfilter.NetworkStage {
 			name = NetworkFunction
 		}
-		c := &compiler{layout: layout, stage: l.Stage, name: name}
+		c := &compiler{layout: layout, sets: sets, setNames: p.SetNames(), stage: l.Stage, name: name}
 		c.list(l)
 		if c.err != nil {
 			return nil, c.err
@@ -83,6 +85,8 @@ const maxJumps = 4000
 
 type compiler struct {
 	layout    Layout
+	sets      ipset.Sets
+	setNames  []string
 	stage     nwfilter.Stage
 	name      string
 	functions []Function
@@ -168,6 +172,9 @@ func listCost(l *policy.List) int {
 	return cost
 }
 
+// setCost are the jumps of a look-up in a set, at most.
+const setCost = 18
+
 func clauseCost(c *policy.Clause) int {
 	cost := 2
 	if c.ConnLimit != nil {
@@ -175,6 +182,9 @@ func clauseCost(c *policy.Clause) int {
 	}
 	for _, cond := range c.Conditions {
 		cost += 3 + 4*len(cond.Terms)
+	}
+	if c.IPSet != nil {
+		cost += setCost
 	}
 	return cost
 }
@@ -188,8 +198,6 @@ func Unsupported(p *policy.Policy) []string {
 		switch {
 		case c.ConnLimit != nil && c.ConnLimit.Above > policy.MaxConnLimit:
 			what = fmt.Sprintf("connlimit-above=\"%d\" is more than can be counted; at most %d", c.ConnLimit.Above, policy.MaxConnLimit)
-		case c.IPSet != nil:
-			what = fmt.Sprintf("matching the kernel set %q is not available yet", c.IPSet.Name)
 		default:
 			continue
 		}

@@ -127,6 +127,9 @@ func (f *function) clause(c *policy.Clause, after string) {
 		}
 	}
 	id := uint32(c.ID)
+	if c.IPSet != nil {
+		f.set(c.IPSet, id, next)
+	}
 	// Ports come before TCP flags, flags before options, these before states:
 	// what lacks one lacks all that follow, so that the first decides.
 	checked := map[packet.Have]bool{}

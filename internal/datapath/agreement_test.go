@@ -60,6 +60,8 @@ type tally struct {
 	// answers counts them by kind, suppressed those over the limit.
 	answers    map[reject.Kind]int
 	suppressed int
+	// inSet and notInSet count clauses that matched by their set.
+	inSet, notInSet int
 }
 
 func (n *tally) add(r TestResult, proto uint8) {
@@ -98,6 +100,20 @@ func limited(p *packet.Packet, limits *[2]reject.Limit) []byte {
 	return answer
 }
 
+func (n *tally) addSets(matched []*policy.Clause) {
+	n.Lock()
+	defer n.Unlock()
+	for _, c := range matched {
+		switch {
+		case c.IPSet == nil:
+		case c.IPSet.Negated:
+			n.notInSet++
+		default:
+			n.inSet++
+		}
+	}
+}
+
 // TestEnginesAgree gives random sequences of packets to random policies:
 // verdict, reason, clause, state, direction, and the answer to a rejected packet
 // must be the same in the evaluator and in the kernel. It runs -rapid.checks policies in each of four
@@ -113,11 +129,14 @@ func TestEnginesAgree(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("reasons %v, states %v, of SCTP %v, replies %d, answers %v, %d suppressed", met.reasons, met.states, met.sctp, met.replies, met.answers, met.suppressed)
+	t.Logf("reasons %v, states %v, of SCTP %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d", met.reasons, met.states, met.sctp, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet)
 	for kind := reject.None; kind <= reject.Unreachable6; kind++ {
 		if met.answers[kind] == 0 {
 			t.Errorf("no rejected packet was answered with %s", kind)
 		}
+	}
+	if met.inSet == 0 || met.notInSet == 0 {
+		t.Errorf("clauses matched by a set %d times, by a negated one %d times", met.inSet, met.notInSet)
 	}
 	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
 		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment} {
@@ -139,12 +158,15 @@ func TestEnginesAgree(t *testing.T) {
 
 func agree(t *source, met *tally) {
 	p, documents := drawPolicy(t)
-	tester, err := NewTester(p, Config{})
+	sets, described := drawSets(t)
+	documents += described
+	tester, err := NewTester(p, Config{Sets: sets})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, documents)
 	}
 	defer tester.Close()
 	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
+	both.eval.UseSets(sets)
 	now := int64(1e9)
 	var limits [2]reject.Limit
 	for i := range 100 {
@@ -153,6 +175,7 @@ func agree(t *source, met *tally) {
 		now += oneOf(t, []int64{20e3, 20e3, 20e3, 20e3, 20e3, 1e9, 3e9, 31e9, 121e9})
 		evaluated, ran, r := both.run(t, frame, out, now)
 		met.add(ran, r.Packet.LinkProto)
+		met.addSets(r.Matched)
 		if evaluated != ran {
 			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
 		}

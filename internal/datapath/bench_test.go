@@ -57,7 +57,7 @@ func BenchmarkCompile(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				for _, d := range policy.Directions {
-					if _, err := compile.Compile(p, d, layout); err != nil {
+					if _, err := compile.Compile(p, d, layout, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -43,6 +43,9 @@ type Binding struct {
 	// Features are what the policy asks of the skeleton.
 	Features []string `json:"features,omitempty"`
 	Clauses  []Clause `json:"clauses"`
+	// Sets are the kernel sets that the policy names, in the order of their
+	// maps.
+	Sets []SetUse `json:"sets,omitempty"`
 }
 
 // Clause describes a clause of a policy.

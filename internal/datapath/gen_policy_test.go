@@ -112,7 +112,12 @@ func drawRule(t *source, b *strings.Builder) {
 			for i := range proto.Attributes {
 				a := &proto.Attributes[i]
 				switch a.Name {
-				case "ipset", "ipsetflags":
+				case "ipsetflags":
+					continue
+				case "ipset":
+					if t.chance(15) {
+						fmt.Fprintf(b, " ipset='%s' ipsetflags='%s'", oneOf(t, setNames), oneOf(t, setFlags))
+					}
 					continue
 				}
 				percent := 12

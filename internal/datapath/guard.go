@@ -13,6 +13,7 @@ import (
 
 	"tapgate/internal/compile"
 	"tapgate/internal/device"
+	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
 )
 
@@ -43,11 +44,15 @@ func (h *Host) Guard(ctx context.Context, port string, p *policy.Policy, meta Me
 	if err != nil {
 		return Change{}, err
 	}
+	sets, err := ReadSets(p)
+	if err != nil {
+		return Change{}, err
+	}
 	l, err := h.lockPort(ctx, port)
 	if err != nil {
 		return Change{}, err
 	}
-	change, err := h.guard(ctx, dev, p, meta)
+	change, err := h.guard(ctx, dev, p, sets, meta)
 	if err != nil {
 		// Succeeds only if there is nothing in it.
 		_ = os.Remove(h.portDir(port))
@@ -60,7 +65,7 @@ func (h *Host) Guard(ctx context.Context, port string, p *policy.Policy, meta Me
 	return change, nil
 }
 
-func (h *Host) guard(ctx context.Context, dev device.Device, p *policy.Policy, meta Meta) (Change, error) {
+func (h *Host) guard(ctx context.Context, dev device.Device, p *policy.Policy, sets ipset.Sets, meta Meta) (Change, error) {
 	state, err := h.look(dev.Name, dev)
 	if err != nil {
 		return Change{}, err
@@ -71,12 +76,12 @@ func (h *Host) guard(ctx context.Context, dev device.Device, p *policy.Policy, m
 	if err := h.repair(state); err != nil {
 		return Change{}, err
 	}
-	change := Change{}
+	change := Change{Notes: setNotes(p, sets)}
 	before := state.newest()
 	if before != nil {
 		change.Replaced, change.Before = true, before.binding.Filter
 	}
-	g, loaded, err := h.build(ctx, state, before, describe(p, meta, dev), p, &change)
+	g, loaded, err := h.build(ctx, state, before, describe(p, meta, dev), p, sets, &change)
 	if err != nil {
 		return change, err
 	}
@@ -128,14 +133,14 @@ func (s *portState) boundElsewhere(dev device.Device) error {
 
 // build makes the next generation, aside first, and renames it into place.
 // Nothing is attached yet.
-func (h *Host) build(ctx context.Context, state *portState, before *generation, b Binding, p *policy.Policy, change *Change) (*generation, *ebpf.Collection, error) {
+func (h *Host) build(ctx context.Context, state *portState, before *generation, b Binding, p *policy.Policy, sets ipset.Sets, change *Change) (*generation, *ebpf.Collection, error) {
 	var err error
 	if before != nil {
 		b.Number = before.binding.Number
 	} else if b.Number, err = h.takeNumber(ctx); err != nil {
 		return nil, nil, err
 	}
-	spec, err := newSpec(p, Config{Port: b.Number, MaxConnections: b.MaxConnections, NoPickUp: b.NoPickUp, Swapped: swapped(b.Kind)}, false)
+	spec, err := newSpec(p, Config{Port: b.Number, MaxConnections: b.MaxConnections, NoPickUp: b.NoPickUp, Swapped: swapped(b.Kind), Sets: sets}, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,6 +153,7 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	if before != nil && before.binding.State != b.State {
 		change.Notes = append(change.Notes, "connections start anew: this version keeps them in another form")
 	}
+	b.Sets = useSets(p, sets)
 	b.Layouts = map[string]string{}
 	for _, name := range keptMaps {
 		b.Layouts[name] = mapLayout(spec.Maps[name])
@@ -173,6 +179,11 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	}
 	// The binding comes first, so that repair knows of the number.
 	loaded, err := h.buildAside(aside, b, spec, common.maps["ports"], replacements)
+	if err == nil {
+		if err = pinSets(aside, loaded.Maps, p, sets); err != nil {
+			loaded.Close()
+		}
+	}
 	number := 1
 	if last := state.last(); last != nil {
 		number = last.number + 1

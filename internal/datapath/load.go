@@ -10,6 +10,7 @@ import (
 	"tapgate/internal/compile"
 	"tapgate/internal/conntrack"
 	"tapgate/internal/datapath/skeleton"
+	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
 )
 
@@ -25,6 +26,8 @@ type Config struct {
 	NoPickUp bool
 	// Swapped is set where the device transmits what the guest sends.
 	Swapped bool
+	// Sets are the kernel sets that the policy names, all of them.
+	Sets ipset.Sets
 }
 
 // DefaultMaxConnections is a port's quota of connections.
@@ -63,7 +66,7 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		return nil, err
 	}
 	for d, name := range programs {
-		functions, err := compile.Compile(p, d, layout)
+		functions, err := compile.Compile(p, d, layout, config.Sets)
 		if err != nil {
 			return nil, fmt.Errorf("compile direction %s: %w", d, err)
 		}
@@ -100,6 +103,9 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		return nil, err
 	}
 	spec.Maps["rejects"].Contents = []ebpf.MapKV{{Key: uint32(0), Value: mark}}
+	for i, name := range p.SetNames() {
+		spec.Maps[compile.SetMap(i)] = setMapSpec(compile.SetMap(i), config.Sets[name])
+	}
 	spec.Maps["clauses"].MaxEntries = uint32(max(len(p.Clauses), 1))
 	return spec, nil
 }

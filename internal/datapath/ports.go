@@ -57,6 +57,8 @@ type Port struct {
 	Out        Totals              `json:"out"`
 	// Connections that are kept now, expired ones until they are swept.
 	Connections uint32 `json:"connections"`
+	// Sets are the kernel sets that the filter names, as they were last read.
+	Sets []SetState `json:"sets,omitempty"`
 }
 
 // Ports lists all ports by name.
@@ -128,6 +130,9 @@ func (h *Host) describePort(s *portState, g *generation) (Port, error) {
 	}
 	c, err := countsOf(s.upTo(g))
 	if err != nil {
+		return p, err
+	}
+	if p.Sets, err = g.setStates(); err != nil {
 		return p, err
 	}
 	p.In, p.Out = c.Totals[policy.In], c.Totals[policy.Out]

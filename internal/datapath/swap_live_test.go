@@ -329,7 +329,7 @@ func (l *live) prepare(s *portState, xml string) {
 			return err
 		}
 		p := resolve(l.t, xml)
-		g, loaded, err := l.host.build(l.t.Context(), s, s.newest(), describe(p, Meta{}, dev), p, &Change{})
+		g, loaded, err := l.host.build(l.t.Context(), s, s.newest(), describe(p, Meta{}, dev), p, nil, &Change{})
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,15 @@ func NewTester(p *policy.Policy, config Config) (*Tester, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTester(spec)
+	t, err := newTester(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := fillSets(t.loaded.Maps, p, config.Sets); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
 func newTester(spec *ebpf.CollectionSpec) (*Tester, error) {

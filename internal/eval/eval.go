@@ -5,6 +5,7 @@ package eval
 
 import (
 	"tapgate/internal/conntrack"
+	"tapgate/internal/ipset"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/reject"
@@ -38,8 +39,9 @@ type Step struct {
 	Chain  *policy.Chain
 	// Entered tells of a chain, Matched of a clause, that its conditions held.
 	Matched bool
-	// Failed is the first condition that did not hold.
-	Failed *policy.Condition
+	// Failed is the first condition that did not hold, or FailedSet.
+	Failed    *policy.Condition
+	FailedSet *policy.IPSet
 	// Note says what happened where neither clause nor chain does, or which
 	// condition beyond the packet did not hold.
 	Note string
@@ -54,6 +56,8 @@ type Evaluator struct {
 	limits    *conntrack.Limits
 	pending   *conntrack.Pending // of the packet in hand
 	fragments fragments
+	sets      ipset.Sets
+	lookups   map[*policy.IPSet]*ipset.Lookup
 	tracing   bool
 	trace     []Step
 	matched   []*policy.Clause
@@ -72,6 +76,7 @@ func New(p *policy.Policy, config conntrack.Config) *Evaluator {
 // SetPolicy exchanges the policy; connections and fragments live on.
 func (e *Evaluator) SetPolicy(p *policy.Policy) {
 	e.policy = p
+	e.UseSets(e.sets)
 	e.table.Expect = nil
 	if p.Facts.Related {
 		e.table.Expect = e.streams.Expectations.Take
@@ -228,6 +233,12 @@ func (e *Evaluator) network(p *packet.Packet) Result {
 // clause tries one clause; done is set if it ends the list.
 func (e *Evaluator) clause(p *packet.Packet, c *policy.Clause, stage nwfilter.Stage) (r Result, done bool) {
 	outcome, failed := match(p, c)
+	var failedSet *policy.IPSet
+	if c.IPSet != nil && outcome != differs {
+		if in := e.setOutcome(c.IPSet, p); in != matches {
+			outcome, failed, failedSet = in, nil, c.IPSet
+		}
+	}
 	note := ""
 	var uncounted error
 	if outcome == matches && c.ConnLimit != nil {
@@ -238,7 +249,7 @@ func (e *Evaluator) clause(p *packet.Packet, c *policy.Clause, stage nwfilter.St
 		}
 	}
 	if e.tracing {
-		e.trace = append(e.trace, Step{Stage: stage, Clause: c, Matched: outcome == matches, Failed: failed, Note: note})
+		e.trace = append(e.trace, Step{Stage: stage, Clause: c, Matched: outcome == matches, Failed: failed, FailedSet: failedSet, Note: note})
 	}
 	if uncounted != nil {
 		return Result{Verdict: verdict.Drop, Reason: verdict.TableFull, Clause: c}, true

@@ -104,7 +104,7 @@ func (h *header) set(name string) (*Set, error) {
 		return nil, err
 	}
 	if h.bitMask && h.netMask == 0 {
-		return nil, fmt.Errorf("the set %q has a bitmask, which is not supported", name)
+		return nil, &UnsupportedError{fmt.Sprintf("the set %q has a bitmask, which is not supported", name)}
 	}
 	set.NetMask = h.netMask
 	return set, nil

@@ -33,12 +33,17 @@ type Entry struct {
 	NoMatch bool
 }
 
+// UnsupportedError says why a set cannot be matched.
+type UnsupportedError struct{ text string }
+
+func (e *UnsupportedError) Error() string { return e.text }
+
 // New makes an empty set. Family is 4 or 6, which types without addresses do
 // not look at.
 func New(name, typeName string, family uint8) (*Set, error) {
 	shape, err := shapeOf(typeName, family)
 	if err != nil {
-		return nil, fmt.Errorf("the set %q %w", name, err)
+		return nil, &UnsupportedError{fmt.Sprintf("the set %q %v", name, err)}
 	}
 	return &Set{Name: name, Type: typeName, Shape: shape, levels: map[int]map[string]bool{}}, nil
 }

@@ -161,11 +161,7 @@ func (c *Clause) String() string {
 		fmt.Fprintf(&b, " %s", c.ConnLimit)
 	}
 	if c.IPSet != nil {
-		not := ""
-		if c.IPSet.Negated {
-			not = "not "
-		}
-		fmt.Fprintf(&b, " %sipset=%s(%s)", not, c.IPSet.Name, c.IPSet.Flags)
+		b.WriteString(" " + c.IPSet.String())
 	}
 	return b.String()
 }

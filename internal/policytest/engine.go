@@ -6,6 +6,7 @@ import (
 	"tapgate/internal/conntrack"
 	"tapgate/internal/datapath"
 	"tapgate/internal/eval"
+	"tapgate/internal/ipset"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
@@ -70,11 +71,13 @@ var (
 // evaluator is the engine in Go.
 type evaluator struct {
 	policy *policy.Policy
+	sets   ipset.Sets
 	eval   *eval.Evaluator
 }
 
 func (e *evaluator) reset() {
 	e.eval = eval.New(e.policy, conntrack.Config{PickUp: true, MaxConnections: datapath.DefaultMaxConnections})
+	e.eval.UseSets(e.sets)
 }
 
 func (e *evaluator) run(frame []byte, out bool, now int64) (Outcome, eval.Result) {
@@ -91,8 +94,8 @@ type program struct {
 	tester *datapath.Tester
 }
 
-func newProgram(p *policy.Policy) (*program, error) {
-	tester, err := datapath.NewTester(p, datapath.Config{})
+func newProgram(p *policy.Policy, sets ipset.Sets) (*program, error) {
+	tester, err := datapath.NewTester(p, datapath.Config{Sets: sets})
 	if err != nil {
 		return nil, err
 	}

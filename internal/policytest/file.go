@@ -71,12 +71,17 @@ func RunFile(t *Test, engine Engine) *FileResult {
 		r.whole(t, "the filters are refused: "+refused.Error())
 		return r
 	}
-	if reason := unsupported(t, p); reason != "" {
+	if reason := unsupported(p); reason != "" {
 		r.Skipped = t.Packets()
 		r.SkippedFor = map[string]int{reason: 1}
 		return r
 	}
-	run, err := newRun(p, engine)
+	sets, err := t.sets(p)
+	if err != nil {
+		r.whole(t, err.Error())
+		return r
+	}
+	run, err := newRun(p, sets, engine)
 	if err != nil {
 		r.whole(t, "the program does not load: "+err.Error())
 		return r
@@ -111,13 +116,10 @@ func (r *FileResult) expectError(t *Test, defined definitions, refused error) {
 }
 
 // unsupported says why a test cannot be run, "" if it can.
-func unsupported(t *Test, p *policy.Policy) string {
+func unsupported(p *policy.Policy) string {
 	if missing := compile.Unsupported(p); len(missing) > 0 {
 		_, what, _ := strings.Cut(missing[0], "> ")
 		return what
-	}
-	if t.Environment != nil && len(t.Environment.IPSets) > 0 {
-		return "the test needs kernel sets, which are not available yet"
 	}
 	return ""
 }

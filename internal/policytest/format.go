@@ -44,8 +44,10 @@ type Environment struct {
 
 // IPSet is a kernel set.
 type IPSet struct {
-	Name    string   `json:"name"`
-	Type    string   `json:"type"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Family is "inet", also if empty, or "inet6".
+	Family  string   `json:"family,omitempty"`
 	Members []string `json:"members"`
 }
 

@@ -72,6 +72,7 @@ func sequences(expect ...string) string {
 func TestRunFile(t *testing.T) {
 	dropARP := `<filter name="x"><rule action="drop" direction="in"><arp/></rule></filter>`
 	connlimit := `<filter name="x"><rule action="drop" direction="in"><tcp connlimit-above="1001"/></rule></filter>`
+	dropSet := `<filter name="x"><rule action="drop" direction="in"><all ipset="s" ipsetflags="src"/></rule></filter>`
 	missing := `<filter name="x"><rule action="drop" direction="in"><arp arpsrcipaddr="$IP"/></rule></filter>`
 	for _, row := range []struct {
 		fact, src               string
@@ -87,7 +88,9 @@ func TestRunFile(t *testing.T) {
 		{"binding finds what defining does not", testOf(missing, `"expect_error":{"stage":"define x"}`), 1, 0, 0, ""},
 		{"nothing to refuse", testOf(dropARP, `"expect_error":{"stage":"bind"}`), 0, 1, 0, "but was accepted"},
 		{"what cannot be enforced is skipped", testOf(connlimit, sequences("pass", "pass", "drop")), 0, 0, 3, ""},
-		{"kernel sets are skipped", testOf(dropARP, `"environment":{"ipsets":[{"name":"s","type":"hash:ip","members":[]}]},`+sequences("drop")), 0, 0, 1, ""},
+		{"a member that cannot be read", testOf(dropSet, `"environment":{"ipsets":[{"name":"s","type":"hash:ip","members":["10.0.0"]}]},`+sequences("drop")), 0, 1, 0, `member "10.0.0" of the set "s" (hash:ip): "10.0.0" is no address`},
+		{"a type that is not supported", testOf(dropSet, `"environment":{"ipsets":[{"name":"s","type":"list:set","members":[]}]},`+sequences("drop")), 0, 1, 0, "type list:set, which is not supported"},
+		{"a set that the environment lacks", testOf(dropSet, sequences("drop")), 0, 1, 0, `name the set "s", which the environment does not have`},
 	} {
 		r := RunFile(parse(t, row.src), Eval)
 		if r.Passed != row.passed || r.Failed != row.failed || r.Skipped != row.skipped {

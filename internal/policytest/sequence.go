@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"tapgate/internal/compat"
+	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
 )
 
@@ -24,13 +25,13 @@ type run struct {
 	now     int64
 }
 
-func newRun(p *policy.Policy, engine Engine) (*run, error) {
-	r := &run{policy: p, engine: engine, eval: evaluator{policy: p}, now: sequenceGap}
+func newRun(p *policy.Policy, sets ipset.Sets, engine Engine) (*run, error) {
+	r := &run{policy: p, engine: engine, eval: evaluator{policy: p, sets: sets}, now: sequenceGap}
 	if engine == Eval {
 		return r, nil
 	}
 	var err error
-	r.program, err = newProgram(p)
+	r.program, err = newProgram(p, sets)
 	return r, err
 }
 
@@ -64,6 +65,7 @@ func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 		gap = connLimitGap
 	}
 	history := compat.NewHistory(r.policy)
+	history.UseSets(r.eval.eval.InSet)
 	results := make([]packetResult, len(s.Packets))
 	for i := range s.Packets {
 		p := &s.Packets[i]
