@@ -60,17 +60,20 @@ type refresh struct {
 }
 
 type kernelSet struct {
-	set *ipset.Set
-	err error
+	set    *ipset.Set
+	digest [32]byte
+	err    error
 }
 
-func (r *refresh) kernel(name string) (*ipset.Set, error) {
+func (r *refresh) kernel(name string) kernelSet {
 	known, ok := r.read[name]
 	if !ok {
-		known.set, known.err = ipset.Read(name)
+		if known.set, known.err = ipset.Read(name); known.err == nil {
+			known.digest = known.set.Digest()
+		}
 		r.read[name] = known
 	}
-	return known.set, known.err
+	return known
 }
 
 // port refreshes all generations of a port: two judge it where a change was
@@ -133,7 +136,8 @@ func (r *refresh) generation(g *generation) ([]SetChange, error) {
 func (r *refresh) set(g *generation, i int, before SetState) (SetChange, error) {
 	change := SetChange{SetState: before}
 	record := setRecord{ReadAt: time.Now().UnixNano()}
-	set, err := r.kernel(before.Name)
+	kernel := r.kernel(before.Name)
+	set, err := kernel.set, kernel.err
 	var unsupported *ipset.UnsupportedError
 	switch {
 	case errors.Is(err, ipset.ErrNotFound):
@@ -149,27 +153,44 @@ func (r *refresh) set(g *generation, i int, before SetState) (SetChange, error) 
 			record.Fault, set = setChanged, nil
 			break
 		}
-		record.Members = uint32(set.Len())
+		record.Members, record.Digest = uint32(set.Len()), kernel.digest
 	}
-	m, err := g.openMap(compile.SetMap(i))
-	if err != nil {
-		return change, err
-	}
-	defer m.Close()
-	difference, err := updateSet(m, set)
+	difference, err := g.updateSet(i, set, record)
 	if err != nil {
 		return change, fmt.Errorf("bring the set %q up to date: %w", before.Name, err)
-	}
-	records, err := g.openMap(setStatePin)
-	if err != nil {
-		return change, err
-	}
-	defer records.Close()
-	if err := records.Put(uint32(i), &record); err != nil {
-		return change, fmt.Errorf("note the state of the set %q: %w", before.Name, err)
 	}
 	change.Added, change.Removed = difference.added, difference.removed
 	change.Members, change.ReadAt, change.Fault = int(record.Members), time.Unix(0, record.ReadAt).UTC(), record.Fault.text(before.Name)
 	change.Changed = change.Added+change.Removed > 0 || change.Fault != before.Fault
 	return change, nil
+}
+
+// updateSet makes the nth set of a generation hold what was read, and notes it.
+// A map whose digest is that of the set is not looked at.
+func (g *generation) updateSet(n int, set *ipset.Set, record setRecord) (setDifference, error) {
+	var d setDifference
+	records, err := g.openMap(setStatePin)
+	if err != nil {
+		return d, err
+	}
+	defer records.Close()
+	var before setRecord
+	if err := records.Lookup(uint32(n), &before); err != nil {
+		return d, err
+	}
+	if before.Digest != record.Digest || set == nil {
+		m, err := g.openMap(compile.SetMap(n))
+		if err != nil {
+			return d, err
+		}
+		defer m.Close()
+		before.Digest = [32]byte{}
+		if err := records.Put(uint32(n), &before); err != nil {
+			return d, err
+		}
+		if d, err = updateSet(m, set); err != nil {
+			return d, err
+		}
+	}
+	return d, records.Put(uint32(n), &record)
 }

@@ -59,6 +59,8 @@ type setRecord struct {
 	Members uint32
 	Fault   setFault
 	ReadAt  int64 // nanoseconds since 1970
+	// Digest of the members in the map; zero while they change.
+	Digest [32]byte
 }
 
 func useSets(p *policy.Policy, sets ipset.Sets) []SetUse {
@@ -145,7 +147,7 @@ func pinSets(dir string, maps map[string]*ebpf.Map, p *policy.Policy, sets ipset
 	}
 	defer state.Close()
 	for i, name := range names {
-		record := setRecord{Members: uint32(sets[name].Len()), ReadAt: time.Now().UnixNano()}
+		record := setRecord{Members: uint32(sets[name].Len()), ReadAt: time.Now().UnixNano(), Digest: sets[name].Digest()}
 		if err := state.Put(uint32(i), &record); err != nil {
 			return fmt.Errorf("note the state of the set %q: %w", name, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -126,6 +127,37 @@ func network(a, b, length byte, flags uint32) func(*nl.RtAttr) {
 		data.AddRtAttr(nl.IPSET_ATTR_CIDR, []byte{length})
 		if flags != 0 {
 			data.AddRtAttr(nl.IPSET_ATTR_CADT_FLAGS|unix.NLA_F_NET_BYTEORDER, []byte{0, 0, 0, byte(flags)})
+		}
+	}
+}
+
+// TestReadLarge: a set of this size comes in many messages.
+func TestReadLarge(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	if _, _, err := netlink.IpsetProtocol(); err != nil {
+		t.Skipf("the kernel has no ip_set: %v", err)
+	}
+	name, want := "tapgate_test", build(t, "bitmap:ip", 4, "10.0.0.0-10.0.255.255")
+	if err := netlink.IpsetCreate(name, "hash:ip", netlink.IpsetCreateOptions{MaxElements: 1 << 17}); err != nil {
+		t.Fatal(err)
+	}
+	defer netlink.IpsetDestroy(name)
+	// One request adds the whole range: a prefix means each of its addresses.
+	request(t, name, func(data *nl.RtAttr) { network(10, 0, 16, 0)(data) })
+	start := time.Now()
+	got, err := Read(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("read %d members in %v", got.Len(), time.Since(start))
+	if got.Len() != 1<<16 || want.Len() != 1 {
+		t.Fatalf("%d members", got.Len())
+	}
+	for e := range got.Entries {
+		if e.Bits != 32 || !want.Contains(e.Key) {
+			t.Fatalf("%+v", e)
 		}
 	}
 }

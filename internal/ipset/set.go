@@ -4,6 +4,8 @@
 package ipset
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,6 +79,25 @@ func (s *Set) Entries(yield func(Entry) bool) {
 			}
 		}
 	}
+}
+
+// Digest is the same for sets of the same members.
+func (s *Set) Digest() [sha256.Size]byte {
+	lines := make([]string, 0, s.count)
+	for e := range s.Entries {
+		line := append(binary.NativeEndian.AppendUint32(nil, uint32(e.Bits)), e.Key...)
+		if e.NoMatch {
+			line = append(line, 1)
+		}
+		lines = append(lines, string(line))
+	}
+	slices.Sort(lines)
+	h := sha256.New()
+	for _, line := range lines {
+		h.Write(binary.NativeEndian.AppendUint32(nil, uint32(len(line))))
+		h.Write([]byte(line))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // Contains tells whether a whole key is in the set: the longest member that

@@ -25,10 +25,14 @@ func TestExplanationsAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := test.Policy()
-		if err != nil || unsupported(test, p) != "" {
+		if err != nil || unsupported(p) != "" {
 			continue // refused, as the test expects, or not available
 		}
-		run, err := newRun(p, Eval)
+		sets, err := test.sets(p)
+		if err != nil {
+			continue // refused, as the test expects
+		}
+		run, err := newRun(p, sets, Eval)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,9 +43,10 @@ func TestExplanationsAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := eval.New(p, conntrack.Config{PickUp: true})
+			e.UseSets(sets)
 			e.Trace(true)
 			for j := range s.Packets {
-				r := e.Decide(s.Packets[j].Frame, s.Packets[j].Dir == "out", int64(j+1)*packetGap)
+				r := e.Decide(s.Packets[j].Frame, s.Packets[j].Dir == "out", int64(j+1)*run.gap())
 				fault := pathFault(&r)
 				if want := results[j].eval; r.Verdict != want.Verdict || r.Reason != want.Reason || r.Clause != want.Clause {
 					fault = fmt.Sprintf("explained as %s (%s), decided as %s", r.Verdict, r.Reason, want)

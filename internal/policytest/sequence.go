@@ -25,6 +25,13 @@ type run struct {
 	now     int64
 }
 
+func (r *run) gap() int64 {
+	if r.policy.Facts.ConnLimit {
+		return connLimitGap
+	}
+	return packetGap
+}
+
 func newRun(p *policy.Policy, sets ipset.Sets, engine Engine) (*run, error) {
 	r := &run{policy: p, engine: engine, eval: evaluator{policy: p, sets: sets}, now: sequenceGap}
 	if engine == Eval {
@@ -60,16 +67,12 @@ func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 		}
 	}
 	r.now += sequenceGap
-	gap := int64(packetGap)
-	if r.policy.Facts.ConnLimit {
-		gap = connLimitGap
-	}
 	history := compat.NewHistory(r.policy)
 	history.UseSets(r.eval.eval.InSet)
 	results := make([]packetResult, len(s.Packets))
 	for i := range s.Packets {
 		p := &s.Packets[i]
-		r.now += gap
+		r.now += r.gap()
 		result := &results[i]
 		outcome, details := r.eval.run(p.Frame, p.Dir == "out", r.now)
 		result.eval = outcome
