@@ -55,7 +55,7 @@ func decode(name string, messages [][]byte) (*Set, error) {
 		for kind, value := range attributes(message[nl.SizeofNfgenmsg:]) {
 			switch kind {
 			case nl.IPSET_ATTR_TYPENAME:
-				head.typeName = nl.BytesToString(value)
+				head.typeName = unix.ByteSliceToString(value)
 			case nl.IPSET_ATTR_FAMILY:
 				head.family = families[first(value)]
 			case nl.IPSET_ATTR_DATA:
@@ -106,8 +106,7 @@ func (h *header) set(name string) (*Set, error) {
 	if h.bitMask && h.netMask == 0 {
 		return nil, &UnsupportedError{fmt.Sprintf("the set %q has a bitmask, which is not supported", name)}
 	}
-	set.NetMask = h.netMask
-	return set, nil
+	return set, set.mask(h.netMask)
 }
 
 // addKernel adds a member from its attributes.

@@ -48,7 +48,7 @@ func (sets Sets) line(words []string) error {
 		case word == "family" && value == "inet6":
 			family = 6
 		case word == "netmask":
-			if _, err := fmt.Sscanf(value, "%d", &netMask); err != nil || netMask < 1 || netMask > 128 {
+			if _, err := fmt.Sscanf(value, "%d", &netMask); err != nil {
 				return fmt.Errorf("the netmask %q is no length", value)
 			}
 		case word == "bitmask":
@@ -59,9 +59,8 @@ func (sets Sets) line(words []string) error {
 	if err != nil {
 		return err
 	}
-	set.NetMask = netMask
 	sets[name] = set
-	return nil
+	return set.mask(netMask)
 }
 
 // fields are the words of a line; blanks within quotes do not part them.

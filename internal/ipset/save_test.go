@@ -29,7 +29,8 @@ create "two words" bitmap:port range 0-1000
 		"create x list:set size 8":             "type list:set",
 		"create x hash:ip\ncreate x hash:ip":   "x:2: the set \"x\" is created twice",
 		"create x hash:ip\nadd x 10.0.0":       "no address",
-		"create x hash:ip netmask 300":         "no length",
+		"create x hash:ip netmask 33":          "a netmask of 33 bits",
+		"create x hash:ip netmask x":           "no length",
 		"create x hash:ip bitmask 255.0.255.0": "bitmask",
 	} {
 		if _, err := ParseSave(text, "x"); err == nil || !strings.Contains(err.Error(), fault) {

@@ -50,6 +50,15 @@ func New(name, typeName string, family uint8) (*Set, error) {
 	return &Set{Name: name, Type: typeName, Shape: shape, levels: map[int]map[string]bool{}}, nil
 }
 
+// mask sets the netmask, 0 for none.
+func (s *Set) mask(bits int) error {
+	if bits < 0 || bits > 8*s.Size(IP) {
+		return fmt.Errorf("the set %q has a netmask of %d bits", s.Name, bits)
+	}
+	s.NetMask = bits
+	return nil
+}
+
 // Len is the number of members.
 func (s *Set) Len() int { return s.count }
 
