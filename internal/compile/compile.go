@@ -4,8 +4,15 @@
 // nothing is interpreted in the kernel.
 //
 // A subprogram takes a pointer to the skeleton's struct packet and returns
-// verdict<<28 | clause. Register use: R6 the packet, R7 not 0 for a fragment
-// without its transport header or a part of it, R8 the packet's groups of fields.
+// verdict<<28 | clause. Between clauses only R6, the packet, is alive: a value
+// that stays in a register while clauses branch on it gives the verifier as many
+// states as it has histories, each of which it follows to the end of the list.
+// What is loaded again from memory is unknown, so that all ways to a clause
+// are one.
+//
+// Runs of clauses are not tested one by one where they have a condition in
+// common, which is tested once (run.go), or each compare the same field, which
+// is searched for (search.go).
 package compile
 
 import (
@@ -68,20 +75,28 @@ func Compile(p *policy.Policy, d policy.Direction, layout Layout, sets ipset.Set
 		if l.Stage == nwfilter.NetworkStage {
 			name = NetworkFunction
 		}
-		c := &compiler{layout: layout, sets: sets, setNames: p.SetNames(), stage: l.Stage, name: name}
+		c := &compiler{layout: layout, sets: sets, setNames: p.SetNames(), stage: l.Stage, name: name, tests: map[testKey]*test{}}
 		c.list(l)
 		if c.err != nil {
 			return nil, c.err
 		}
 		functions = append(functions, c.functions...)
 	}
-	return functions, nil
+	return functions, checkSize(functions, p, d)
 }
 
 // A subprogram may hold this many conditional jumps: the verifier keeps at
 // most 8,192 of them pending (BPF_COMPLEXITY_LIMIT_JMP_SEQ), and 16-bit jump
 // offsets must reach across it.
 const maxJumps = 4000
+
+// The kernel takes 256 subprograms (BPF_MAX_SUBPROGS) and verifies a million
+// instructions (BPF_COMPLEXITY_LIMIT_INSNS); the skeleton and instructions that
+// are verified twice take their share of both.
+const (
+	maxFunctions    = 200
+	maxInstructions = 600_000
+)
 
 type compiler struct {
 	layout    Layout
@@ -91,17 +106,19 @@ type compiler struct {
 	name      string
 	functions []Function
 	extra     int
+	tests     map[testKey]*test
 	err       error
 }
 
-// list compiles a list into the function c.name. Long runs of clauses go
-// into functions of their own, called in order.
+// list compiles a list into the function c.name. What is too long for one
+// function goes into others, called in order.
 func (c *compiler) list(l *policy.List) {
 	main := c.begin(c.name)
+	main.normalise()
 	split := listCost(l) > maxJumps
 	var run []*policy.Clause
 	flush := func() {
-		c.run(main, run, split, "")
+		c.run(main, run, split)
 		run = nil
 	}
 	for i, item := range l.Items {
@@ -112,9 +129,11 @@ func (c *compiler) list(l *policy.List) {
 		flush()
 		after := fmt.Sprintf("%s_after_%d", c.name, i)
 		for k := range item.Chain.Conditions {
-			main.condition(&item.Chain.Conditions[k], after)
+			main.condition(&item.Chain.Conditions[k], after, known{})
 		}
-		c.run(main, item.Chain.Clauses, split, after)
+		main.after = after
+		c.run(main, item.Chain.Clauses, split)
+		main.after = ""
 		main.exit(codePass, noClause)
 		main.label(after)
 	}
@@ -123,32 +142,11 @@ func (c *compiler) list(l *policy.List) {
 	c.end(main)
 }
 
-// run compiles clauses in place, or split over functions. after is where a
-// chain's return leads; empty in the root list, where return ends the stage.
-func (c *compiler) run(main *function, clauses []*policy.Clause, split bool, after string) {
-	if !split {
-		for _, clause := range clauses {
-			main.clause(clause, after)
-		}
-		return
-	}
-	for len(clauses) > 0 && !main.dead {
-		n, cost := 0, 0
-		for n < len(clauses) && (n == 0 || cost+clauseCost(clauses[n]) <= maxJumps) {
-			cost += clauseCost(clauses[n])
-			n++
-		}
-		c.extra++
-		part := c.begin(fmt.Sprintf("%s_%d", c.name, c.extra))
-		part.isPart, part.inChain = true, after != ""
-		for _, clause := range clauses[:n] {
-			part.clause(clause, after)
-		}
-		part.exit(codeNext, noClause)
-		c.end(part)
-		main.call(part.name, after)
-		clauses = clauses[n:]
-	}
+// run compiles clauses in place, or split over functions.
+func (c *compiler) run(f *function, clauses []*policy.Clause, split bool) {
+	end := f.newLabel()
+	f.entries(c.entries(clauses), end, known{}, split)
+	f.label(end)
 }
 
 func (c *compiler) begin(name string) *function {
@@ -172,22 +170,48 @@ func listCost(l *policy.List) int {
 	return cost
 }
 
-// setCost are the jumps of a look-up in a set, at most.
-const setCost = 18
+// The jumps of a look-up in a set and of counting connections, at most.
+const (
+	setCost   = 18
+	limitCost = 4
+)
 
 func clauseCost(c *policy.Clause) int {
-	cost := 2
+	cost := 1
 	if c.ConnLimit != nil {
-		cost += 4
+		cost += limitCost
 	}
-	for _, cond := range c.Conditions {
-		cost += 3 + 4*len(cond.Terms)
+	for i := range c.Conditions {
+		cost += conditionCost(&c.Conditions[i])
 	}
 	if c.IPSet != nil {
 		cost += setCost
 	}
 	return cost
 }
+
+func conditionCost(c *policy.Condition) int { return 1 + 3*len(c.Terms) }
+
+// checkSize refuses what the kernel would refuse less clearly.
+func checkSize(functions []Function, p *policy.Policy, d policy.Direction) error {
+	n := 0
+	for _, f := range functions {
+		n += len(f.Instructions)
+	}
+	if n <= maxInstructions && len(functions) <= maxFunctions {
+		return nil
+	}
+	clauses := 0
+	for _, l := range []*policy.List{p.Link[d], p.Network[d]} {
+		for range l.All {
+			clauses++
+		}
+	}
+	return fmt.Errorf("filter %q is too large: its rules and lists multiply to %d clauses for packets %s, %d instructions in %d functions; the kernel verifies at most %d in %d: use fewer rules, or address ranges and masks in place of single addresses",
+		p.Filter, clauses, directionName[d], n, len(functions), maxInstructions, maxFunctions)
+}
+
+var directionName = map[policy.Direction]string{policy.In: "to the guest", policy.Out: "from the guest"}
 
 // Unsupported names what a policy asks for and no engine enforces yet; empty
 // if there is nothing.

@@ -21,9 +21,11 @@ type function struct {
 	dead       bool
 	referenced map[string]bool
 	err        error
-	// A part holds a piece of a list; one of a chain hands a return back to
-	// its caller as a code.
-	isPart, inChain bool
+	// after is where a chain's return leads; empty in the root list, where it
+	// ends the stage. A part, which holds a piece of a list, hands a chain's
+	// return back to its caller as a code.
+	after  string
+	isPart bool
 }
 
 // emit appends instructions, but nothing that could not be reached: the
@@ -66,15 +68,22 @@ func (f *function) newLabel() string {
 
 const (
 	ctx      = asm.R6
-	orphan   = asm.R7
-	have     = asm.R8
 	value    = asm.R0
 	scratch  = asm.R1
 	constant = asm.R2
+	// found is the clause that a search found, where all go on with the same
+	// tests.
+	found = asm.R9
 )
 
-// begin checks the pointer, as the verifier asks of a global function, and
-// loads what most clauses need.
+const (
+	icmp      = packet.HaveICMP | packet.HaveICMPv6
+	transport = packet.HavePorts | packet.HaveTCP | packet.HaveTCPOptions | icmp
+	// connection stands for the state of a connection in "lacks".
+	connection packet.Have = 1 << 30
+)
+
+// begin checks the pointer, as the verifier asks of a global function.
 func (f *function) begin() {
 	f.emit(
 		asm.Mov.Reg(ctx, asm.R1),
@@ -82,11 +91,26 @@ func (f *function) begin() {
 	)
 	f.exit(codeDrop, noClause)
 	f.label(f.name + "_start")
-	f.load(have, "have", 0, asm.Word)
-	f.load(orphan, "fragment", 0, asm.Byte)
-	whole := f.newLabel()
-	f.emit(asm.JGE.Imm(orphan, int32(packet.FragmentOrphan), whole), asm.Mov.Imm(orphan, 0))
+}
+
+// normalise works out which groups of fields the packet lacks because it is a
+// fragment, and which are absent for good: a test is then one jump.
+func (f *function) normalise() {
+	one, whole, done := f.newLabel(), f.newLabel(), f.newLabel()
+	f.load(value, "have", 0, asm.Word)
+	f.emit(asm.Mov.Reg(scratch, value), asm.And.Imm(scratch, int32(icmp)), asm.JEq.Imm(scratch, 0, one))
+	f.emit(asm.Or.Imm(value, int32(icmp))) // a field of ICMP is there with either
+	f.label(one)
+	f.emit(asm.Xor.Imm(value, -1))
+	f.load(scratch, "fragment", 0, asm.Byte)
+	f.emit(asm.JLT.Imm(scratch, int32(packet.FragmentOrphan), whole))
+	f.emit(asm.Mov.Reg(scratch, value), asm.Or.Imm(scratch, int32(connection)), asm.And.Imm(value, ^int32(transport)))
+	f.emit(asm.Ja.Label(done))
 	f.label(whole)
+	f.emit(asm.Mov.Imm(scratch, 0))
+	f.label(done)
+	f.store("lacks", scratch)
+	f.store("absent", value)
 }
 
 func (f *function) load(dst asm.Register, member string, offset int16, size asm.Size) {
@@ -97,12 +121,20 @@ func (f *function) load(dst asm.Register, member string, offset int16, size asm.
 	f.emit(asm.LoadMem(dst, ctx, at+offset, size))
 }
 
+func (f *function) store(member string, src asm.Register) {
+	at, ok := f.layout[member]
+	if !ok && f.err == nil {
+		f.err = fmt.Errorf("the skeleton's struct packet has no member %q", member)
+	}
+	f.emit(asm.StoreMem(ctx, at, src, asm.Word))
+}
+
 func (f *function) exit(code, clause uint32) {
 	f.emit(asm.Mov.Imm32(asm.R0, int32(code<<28|clause)), asm.Return())
 }
 
-// call runs a part and leaves if it decided; its return leads to after.
-func (f *function) call(part, after string) {
+// call runs a part and leaves if it decided; its return leads on as in place.
+func (f *function) call(part string) {
 	next := f.newLabel()
 	f.emit(
 		asm.Mov.Reg(asm.R1, ctx),
@@ -111,79 +143,98 @@ func (f *function) call(part, after string) {
 		asm.RSh.Imm(scratch, 28),
 		asm.JEq.Imm(scratch, codeNext, next),
 	)
-	if after != "" {
-		f.emit(asm.JEq.Imm(scratch, codeReturn, after))
+	if f.after != "" {
+		f.emit(asm.JEq.Imm(scratch, codeReturn, f.after))
 	}
 	f.emit(asm.Return())
 	f.label(next)
 }
 
-// clause falls through to its result when all conditions hold.
-func (f *function) clause(c *policy.Clause, after string) {
-	next := f.newLabel()
-	for i := range c.Conditions {
-		if !c.Conditions[i].NeedsTransport() {
-			f.condition(&c.Conditions[i], next)
-		}
-	}
-	id := uint32(c.ID)
-	if c.IPSet != nil {
-		f.set(c.IPSet, id, next)
-	}
+// clause goes to its result when all tests hold, else to next. It may fall
+// through to what lies behind next. If searched, found holds the clause's ID.
+func (f *function) clause(e entry, next string, k known, searched bool) {
+	undecided := f.newLabel()
 	// Ports come before TCP flags, flags before options, these before states:
-	// what lacks one lacks all that follow, so that the first decides.
-	checked := map[packet.Have]bool{}
-	for i := range c.Conditions {
-		if !c.Conditions[i].NeedsTransport() {
-			continue
+	// what lacks one lacks all that follow, so that the first decides. A set
+	// is looked up before, and connections are counted only by what is left.
+	set := e.clause.IPSet
+	for _, t := range e.tests {
+		if t.transport && set != nil {
+			f.set(set, undecided, next)
+			set = nil
 		}
-		for _, t := range c.Conditions[i].Terms {
-			if needs := t.Field.Info().Needs; !checked[needs] {
-				f.undecidedWithout(needs, id)
-				checked[needs] = true
+		for _, term := range t.Terms {
+			if t.transport {
+				k = f.decides(term.Field.Info().Needs, undecided, k)
 			}
 		}
-		f.condition(&c.Conditions[i], next)
+		f.condition(t.Condition, next, k)
+		k.present |= t.needs
 	}
-	if c.ConnLimit != nil {
-		f.undecidedWithout(0, id)
-		f.limit(c.ConnLimit, id, next)
+	if set != nil {
+		f.set(set, undecided, next)
 	}
+	if e.clause.ConnLimit != nil {
+		f.decides(0, undecided, k)
+		f.limit(e.clause.ConnLimit, uint32(e.clause.ID), next)
+	}
+	f.result(e.clause, searched)
+	if f.referenced[undecided] {
+		f.emit(asm.Ja.Label(next))
+		f.label(undecided)
+		f.leave(codeUndecided, e.clause, searched)
+	}
+}
+
+func (f *function) result(c *policy.Clause, searched bool) {
 	switch {
 	case c.Action == nwfilter.Accept:
-		f.exit(codePass, id)
+		f.leave(codePass, c, searched)
 	case c.Action == nwfilter.Drop, c.Action == nwfilter.Reject && f.stage == nwfilter.LinkStage:
-		f.exit(codeDrop, id)
+		f.leave(codeDrop, c, searched)
 	case c.Action == nwfilter.Reject:
-		f.exit(codeReject, id)
+		f.leave(codeReject, c, searched)
 	case c.Action == nwfilter.Continue:
-		f.count(id)
-	case after == "":
-		f.exit(codePass, id) // return from the root list leaves the stage
+		f.count(c, searched)
+	case f.after == "":
+		f.leave(codePass, c, searched) // return from the root list leaves the stage
 	case f.isPart:
-		f.count(id)
+		f.count(c, searched)
 		f.exit(codeReturn, noClause)
 	default:
-		f.count(id)
-		f.emit(asm.Ja.Label(after))
+		f.count(c, searched)
+		f.emit(asm.Ja.Label(f.after))
 	}
-	f.label(next)
 }
 
-// undecidedWithout leaves for a fragment that has none of the groups; a state
-// needs all of them.
-func (f *function) undecidedWithout(needs packet.Have, id uint32) {
-	known := f.newLabel()
-	f.emit(asm.JEq.Imm(orphan, 0, known))
-	if needs != 0 {
-		f.emit(asm.JSet.Imm(have, int32(needs), known))
+// decides jumps to undecided for a fragment that has none of the groups; a
+// state needs all of them.
+func (f *function) decides(needs packet.Have, undecided string, k known) known {
+	if needs == 0 {
+		needs = connection
 	}
-	f.exit(codeUndecided, id)
-	f.label(known)
+	if k.decided&needs != needs {
+		f.load(value, "lacks", 0, asm.Word)
+		f.emit(asm.JSet.Imm(value, int32(needs), undecided))
+		k.decided |= needs
+	}
+	return k
 }
 
-func (f *function) count(id uint32) {
-	f.emit(asm.Mov.Imm(asm.R1, int32(id)), asm.Call.Label(CountFunction))
+func (f *function) leave(code uint32, c *policy.Clause, searched bool) {
+	if !searched {
+		f.exit(code, uint32(c.ID))
+		return
+	}
+	f.emit(asm.Mov.Reg32(asm.R0, found), asm.Or.Imm32(asm.R0, int32(code<<28)), asm.Return())
+}
+
+func (f *function) count(c *policy.Clause, searched bool) {
+	id := asm.Mov.Imm(asm.R1, int32(c.ID))
+	if searched {
+		id = asm.Mov.Reg(asm.R1, found)
+	}
+	f.emit(id, asm.Call.Label(CountFunction))
 }
 
 // limit falls through if the source has more connections than the limit allows

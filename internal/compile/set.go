@@ -17,8 +17,9 @@ import (
 func SetMap(n int) string { return fmt.Sprintf("set_%d", n) }
 
 // set falls through if the clause's condition on a set holds, else jumps to
-// fail. It takes one look-up.
-func (f *function) set(s *policy.IPSet, id uint32, fail string) {
+// fail, or to undecided for a fragment that lacks what is looked up. It takes
+// one look-up.
+func (f *function) set(s *policy.IPSet, undecided, fail string) {
 	set := f.sets[s.Name]
 	if set == nil {
 		if f.err == nil {
@@ -47,7 +48,7 @@ func (f *function) set(s *policy.IPSet, id uint32, fail string) {
 	for _, part := range lookup.Parts {
 		switch size := lookup.Size(part.Kind); {
 		case part.Kind == ipset.Port:
-			f.portPart(part, at, id, absent)
+			f.portPart(part, at, undecided, absent)
 		case size == 4:
 			f.load(value, part.Field.Info().Member, 8, asm.DWord)
 			f.emit(asm.HostTo(asm.BE, value, asm.Word), asm.StoreMem(asm.R10, at, value, asm.Word))
@@ -89,7 +90,7 @@ func (f *function) wordPart(field packet.Field, offset, at int16) {
 
 // portPart stores protocol, 0 and port. A packet that lacks what it should
 // have is in no set; a fragment is undecided.
-func (f *function) portPart(part ipset.Part, at int16, id uint32, absent string) {
+func (f *function) portPart(part ipset.Part, at int16, undecided, absent string) {
 	ports, icmp, lacking, done := f.newLabel(), f.newLabel(), f.newLabel(), f.newLabel()
 	f.wants(packet.HaveLinkProto, lacking)
 	f.load(value, packet.LinkProto.Info().Member, 0, asm.Byte)
@@ -115,8 +116,8 @@ func (f *function) portPart(part ipset.Part, at int16, id uint32, absent string)
 	f.load(constant, packet.ICMPCode.Info().Member, 0, asm.Byte)
 	f.emit(asm.LSh.Imm(scratch, 8), asm.Or.Reg(scratch, constant), asm.Ja.Label(done))
 	f.label(lacking)
-	f.emit(asm.JEq.Imm(orphan, 0, absent))
-	f.exit(codeUndecided, id)
+	f.load(value, "lacks", 0, asm.Word)
+	f.emit(asm.JEq.Imm(value, 0, absent), asm.Ja.Label(undecided))
 	f.label(done)
 	f.emit(asm.HostTo(asm.BE, scratch, asm.Half), asm.StoreMem(asm.R10, at+2, scratch, asm.Half))
 }
@@ -124,6 +125,7 @@ func (f *function) portPart(part ipset.Part, at int16, id uint32, absent string)
 // wants jumps to otherwise unless the packet has one of the groups.
 func (f *function) wants(groups packet.Have, otherwise string) {
 	ok := f.newLabel()
-	f.emit(asm.JSet.Imm(have, int32(groups), ok), asm.Ja.Label(otherwise))
+	f.load(constant, "have", 0, asm.Word)
+	f.emit(asm.JSet.Imm(constant, int32(groups), ok), asm.Ja.Label(otherwise))
 	f.label(ok)
 }

@@ -152,7 +152,11 @@ func drawPolicy(t *source) (*policy.Policy, string) {
 		b.WriteString(">\n")
 		for range t.between(0, 4) {
 			one := b.Len()
-			drawRule(t, &b)
+			if t.chance(10) {
+				drawRun(t, &b)
+			} else {
+				drawRule(t, &b)
+			}
 			// What the language refuses is left out.
 			if f, _ := nwfilter.Parse([]byte(b.String()+"</filter>"), name, nwfilter.Options{Lenient: true}); f == nil || !resolves(f) {
 				kept := b.String()[:one]

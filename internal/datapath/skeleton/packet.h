@@ -69,6 +69,10 @@ struct packet {
 	__u8 state;			/* one bit of enum state, set by the tracker */
 	__u8 direction;			/* 1 original, 2 reply, 0 without a connection */
 
+	/* Groups of `have`: those that a fragment lacks, and those that are absent
+	 * for good. Worked out by the policy, whose parts read them. */
+	__u32 lacks, absent;
+
 	/* Not named by rules: what later steps need. */
 	__u8 family;			/* 4, 6; 0: not seen by the network stage */
 	__u8 fragment;			/* enum fragment */

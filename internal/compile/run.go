@@ -1,0 +1,205 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"tapgate/internal/packet"
+	"tapgate/internal/policy"
+	"tapgate/nwfilter"
+)
+
+// entry is a clause with the tests that are left of its conditions: those on
+// what every fragment tells before those on the transport header.
+type entry struct {
+	clause *policy.Clause
+	tests  []*test
+}
+
+// test is a condition; equal conditions of a list share one test.
+type test struct {
+	*policy.Condition
+	needs     packet.Have
+	transport bool
+	// A searchable test is that the value of key lies in a span.
+	searchable bool
+	key        searchKey
+	span       span
+}
+
+// testKey tells conditions apart. No condition has more than two terms.
+type testKey struct {
+	negated bool
+	terms   [2]policy.Term
+}
+
+func (c *compiler) entries(clauses []*policy.Clause) []entry {
+	entries := make([]entry, len(clauses))
+	for i, clause := range clauses {
+		e := entry{clause, make([]*test, 0, len(clause.Conditions))}
+		for k := range clause.Conditions {
+			if t := c.test(&clause.Conditions[k]); !t.transport {
+				e.tests = append(e.tests, t)
+			}
+		}
+		for k := range clause.Conditions {
+			if t := c.test(&clause.Conditions[k]); t.transport {
+				e.tests = append(e.tests, t)
+			}
+		}
+		entries[i] = e
+	}
+	return entries
+}
+
+func (c *compiler) test(cond *policy.Condition) *test {
+	key := testKey{negated: cond.Negated}
+	if copy(key.terms[:], cond.Terms) < len(cond.Terms) && c.err == nil {
+		c.err = fmt.Errorf("the condition %q has too many terms", cond)
+	}
+	if t := c.tests[key]; t != nil {
+		return t
+	}
+	t := &test{Condition: cond, transport: cond.NeedsTransport()}
+	for _, term := range cond.Terms {
+		t.needs |= term.Field.Info().Needs
+	}
+	t.key, t.span, t.searchable = searchable(cond)
+	c.tests[key] = t
+	return t
+}
+
+// plain tells whether a clause is no more than its conditions.
+func (e entry) plain() bool { return e.clause.ConnLimit == nil && e.clause.IPSet == nil }
+
+// certain tells whether nothing behind the clause is reached.
+func (e entry) certain() bool {
+	return len(e.tests) == 0 && e.plain() && e.clause.Action != nwfilter.Continue
+}
+
+func (e entry) cost() int {
+	cost := 1
+	if !e.plain() {
+		cost += setCost + limitCost
+	}
+	for _, t := range e.tests {
+		cost += conditionCost(t.Condition)
+	}
+	return cost
+}
+
+// needs are the groups that a packet must have, or lack as a fragment, to match.
+func (e entry) needs() packet.Have {
+	var needs packet.Have
+	for _, t := range e.tests {
+		needs |= t.needs
+	}
+	return needs
+}
+
+// without is the entry when a test is known to hold.
+func (e entry) without(t *test) entry {
+	i := slices.Index(e.tests, t)
+	tests := make([]*test, 0, len(e.tests)-1)
+	return entry{e.clause, append(append(tests, e.tests[:i]...), e.tests[i+1:]...)}
+}
+
+// unit is a run of clauses that are compiled together: one clause, some that
+// share a test, or some that compare the same field.
+type unit struct {
+	n      int
+	shared *test
+	search *search
+}
+
+// next chooses the unit at the head of entries: the longest run wins.
+func next(entries []entry) unit {
+	u := unit{n: 1}
+	for _, t := range entries[0].tests {
+		if t.transport {
+			break // each clause that a fragment leaves undecided has its own verdict
+		}
+		n := 1
+		for n < len(entries) && slices.Contains(entries[n].tests, t) {
+			n++
+		}
+		if n > u.n {
+			u = unit{n: n, shared: t}
+		}
+	}
+	if s := newSearch(entries, u.n); s != nil {
+		return unit{n: s.n, search: s}
+	}
+	return u
+}
+
+// entries compiles a run of clauses. Where none decides, it jumps to end or
+// falls through to what the caller puts there. If split, what does not fit
+// into this function goes into parts.
+func (f *function) entries(entries []entry, end string, k known, split bool) {
+	for len(entries) > 0 && !f.dead {
+		u := next(entries)
+		if split {
+			if n := fitting(entries, u); n > 0 {
+				f.outline(func(part *function, end string) { part.entries(entries[:n], end, k, false) })
+				entries = entries[n:]
+				continue
+			}
+		}
+		following := end
+		if u.n < len(entries) {
+			following = f.newLabel()
+		}
+		switch run := entries[:u.n]; {
+		case u.search != nil:
+			f.search(u.search, run, following, k, split)
+		case u.shared != nil:
+			f.condition(u.shared.Condition, following, k)
+			inner := k
+			inner.present |= u.shared.needs
+			left := make([]entry, len(run))
+			for i, e := range run {
+				left[i] = e.without(u.shared)
+			}
+			f.entries(left, following, inner, split)
+		default:
+			f.clause(run[0], following, k, false)
+		}
+		if u.n < len(entries) {
+			f.label(following)
+		}
+		entries = entries[u.n:]
+	}
+}
+
+// fitting counts the entries of the first units, u and those behind it, that
+// fit into one function together; 0 if u alone does not.
+func fitting(entries []entry, u unit) int {
+	n, cost := 0, 0
+	for {
+		for _, e := range entries[n : n+u.n] {
+			cost += e.cost()
+		}
+		if cost > maxJumps {
+			return n
+		}
+		if n += u.n; n == len(entries) {
+			return n
+		}
+		u = next(entries[n:])
+	}
+}
+
+// outline puts code into a function of its own and calls it. The code leads to
+// end where nothing is decided.
+func (f *function) outline(code func(part *function, end string)) {
+	f.extra++
+	part := f.compiler.begin(fmt.Sprintf("%s_%d", f.compiler.name, f.extra))
+	part.isPart, part.after = true, f.after
+	end := part.newLabel()
+	code(part, end)
+	part.label(end)
+	part.exit(codeNext, noClause)
+	f.compiler.end(part)
+	f.call(part.name)
+}
