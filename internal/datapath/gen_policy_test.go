@@ -139,6 +139,7 @@ func drawPolicy(t *source) (*policy.Policy, string) {
 	var documents []string
 	filters := map[string]*nwfilter.Filter{}
 	names := []string{"top", "sub1", "sub2", "sub3"}
+	runs := oneOf(t, []int{0, 0, 5, 70}) // percent of what is drawn
 	for i, name := range names {
 		var b strings.Builder
 		chain := "root"
@@ -152,7 +153,7 @@ func drawPolicy(t *source) (*policy.Policy, string) {
 		b.WriteString(">\n")
 		for range t.between(0, 4) {
 			one := b.Len()
-			if t.chance(10) {
+			if t.chance(runs) {
 				drawRun(t, &b)
 			} else {
 				drawRule(t, &b)

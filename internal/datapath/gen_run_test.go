@@ -47,17 +47,18 @@ func drawRun(t *source, b *strings.Builder) {
 	header := fmt.Sprintf("direction='%s' priority='%d'%s", oneOf(t, []string{"in", "out", "inout"}), t.between(-3, 3)*100,
 		oneOf(t, []string{"", " statematch='false'"}))
 	kinds := []string{"accept", "drop", "return", "reject", "continue"}
-	action, mixed := oneOf(t, kinds), t.chance(30)
+	action, mixed := oneOf(t, kinds), t.chance(40)
 	var fixed, varying []*nwfilter.AttributeSpec
-	for i := range proto.Attributes {
+	wanted := oneOf(t, []int{1, 1, 1, 2, 2, 3})
+	for _, i := range t.rand.Perm(len(proto.Attributes)) {
 		a := &proto.Attributes[i]
 		switch {
 		case a.Name == "connlimit-above", a.Name == "ipset", a.Name == "ipsetflags":
 		case a.Name == "protocol":
 			fixed = append(fixed, a)
-		case t.chance(15):
+		case len(varying) < wanted && (wanted > 1 || !strings.HasSuffix(a.Name, "mask") && !strings.HasSuffix(a.Name, "end")):
 			varying = append(varying, a)
-		case t.chance(10):
+		case t.chance(4):
 			fixed = append(fixed, a)
 		}
 	}
@@ -71,13 +72,13 @@ func drawRun(t *source, b *strings.Builder) {
 			one = oneOf(t, kinds)
 		}
 		negated := ""
-		if t.chance(2) {
+		if mixed && t.chance(2) {
 			negated = " match='no'"
 		}
 		var rule strings.Builder
 		fmt.Fprintf(&rule, "  <rule action='%s' %s><%s%s%s", one, header, proto.Name, negated, common.String())
 		for _, a := range varying {
-			if t.chance(95) {
+			if t.chance(98) || len(varying) == 1 {
 				fmt.Fprintf(&rule, " %s='%s'", a.Name, drawNear(t, proto, a))
 			}
 		}
