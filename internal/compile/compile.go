@@ -95,7 +95,7 @@ const maxJumps = 4000
 // are verified twice take their share of both.
 const (
 	maxFunctions    = 200
-	maxInstructions = 600_000
+	maxInstructions = 500_000
 )
 
 type compiler struct {

@@ -38,15 +38,17 @@ func (c *compiler) entries(clauses []*policy.Clause) []entry {
 	for i, clause := range clauses {
 		e := entry{clause, make([]*test, 0, len(clause.Conditions))}
 		for k := range clause.Conditions {
-			if t := c.test(&clause.Conditions[k]); !t.transport {
-				e.tests = append(e.tests, t)
-			}
+			e.tests = append(e.tests, c.test(&clause.Conditions[k]))
 		}
-		for k := range clause.Conditions {
-			if t := c.test(&clause.Conditions[k]); t.transport {
-				e.tests = append(e.tests, t)
+		slices.SortStableFunc(e.tests, func(a, b *test) int {
+			switch {
+			case a.transport == b.transport:
+				return 0
+			case b.transport:
+				return -1
 			}
-		}
+			return 1
+		})
 		entries[i] = e
 	}
 	return entries
@@ -112,8 +114,17 @@ type unit struct {
 	search *search
 }
 
-// next chooses the unit at the head of entries: the longest run wins.
-func next(entries []entry) unit {
+// plan divides a run of clauses into units.
+type plan struct {
+	entries []entry
+	// refused are the entries up to which a search by a key did not pay, so
+	// that it is not tried from each of them.
+	refused map[searchKey]int
+}
+
+// unit chooses the unit that begins with entry at: the longest wins.
+func (p *plan) unit(at int) unit {
+	entries := p.entries[at:]
 	u := unit{n: 1}
 	for _, t := range entries[0].tests {
 		if t.transport {
@@ -127,66 +138,69 @@ func next(entries []entry) unit {
 			u = unit{n: n, shared: t}
 		}
 	}
-	if s := newSearch(entries, u.n); s != nil {
+	if s := p.search(at, u.n); s != nil {
 		return unit{n: s.n, search: s}
 	}
 	return u
+}
+
+// fitting counts the entries of the first units from at on that fit into one
+// function together; 0 if not even the first does.
+func (p *plan) fitting(at int, first unit) int {
+	n, cost := 0, 0
+	for u := first; ; u = p.unit(at + n) {
+		for _, e := range p.entries[at+n : at+n+u.n] {
+			cost += e.cost()
+		}
+		if cost > maxJumps {
+			return n
+		}
+		if n += u.n; at+n == len(p.entries) {
+			return n
+		}
+	}
 }
 
 // entries compiles a run of clauses. Where none decides, it jumps to end or
 // falls through to what the caller puts there. If split, what does not fit
 // into this function goes into parts.
 func (f *function) entries(entries []entry, end string, k known, split bool) {
-	for len(entries) > 0 && !f.dead {
-		u := next(entries)
+	p := plan{entries, map[searchKey]int{}}
+	for at := 0; at < len(entries) && !f.dead; {
+		u := p.unit(at)
 		if split {
-			if n := fitting(entries, u); n > 0 {
-				f.outline(func(part *function, end string) { part.entries(entries[:n], end, k, false) })
-				entries = entries[n:]
+			if n := p.fitting(at, u); n > 0 {
+				part := entries[at : at+n]
+				f.outline(func(f *function, end string) { f.entries(part, end, k, false) })
+				at += n
 				continue
 			}
 		}
-		following := end
-		if u.n < len(entries) {
-			following = f.newLabel()
+		run, next := entries[at:at+u.n], end
+		if at += u.n; at < len(entries) {
+			next = f.newLabel()
 		}
-		switch run := entries[:u.n]; {
-		case u.search != nil:
-			f.search(u.search, run, following, k, split)
-		case u.shared != nil:
-			f.condition(u.shared.Condition, following, k)
-			inner := k
-			inner.present |= u.shared.needs
-			left := make([]entry, len(run))
-			for i, e := range run {
-				left[i] = e.without(u.shared)
-			}
-			f.entries(left, following, inner, split)
-		default:
-			f.clause(run[0], following, k, false)
+		f.unit(u, run, next, k, split)
+		if at < len(entries) {
+			f.label(next)
 		}
-		if u.n < len(entries) {
-			f.label(following)
-		}
-		entries = entries[u.n:]
 	}
 }
 
-// fitting counts the entries of the first units, u and those behind it, that
-// fit into one function together; 0 if u alone does not.
-func fitting(entries []entry, u unit) int {
-	n, cost := 0, 0
-	for {
-		for _, e := range entries[n : n+u.n] {
-			cost += e.cost()
+func (f *function) unit(u unit, run []entry, next string, k known, split bool) {
+	switch {
+	case u.search != nil:
+		f.search(u.search, run, next, k, split)
+	case u.shared != nil:
+		f.condition(u.shared.Condition, next, k)
+		k.present |= u.shared.needs
+		left := make([]entry, len(run))
+		for i, e := range run {
+			left[i] = e.without(u.shared)
 		}
-		if cost > maxJumps {
-			return n
-		}
-		if n += u.n; n == len(entries) {
-			return n
-		}
-		u = next(entries[n:])
+		f.entries(left, next, k, split)
+	default:
+		f.clause(run[0], next, k, false)
 	}
 }
 

@@ -89,15 +89,16 @@ type search struct {
 // A search pays from this many entries and different values on.
 const (
 	minSearched = 4
-	minHits     = 3
+	minHits     = 2
 )
 
-// newSearch finds the field by which the entries at the head are told apart
-// best. It must span more of them than other, the length of the best unit so far.
-func newSearch(entries []entry, other int) *search {
+// search finds the field by which most of the entries from at on are told
+// apart; nil if none covers more of them than other does.
+func (p *plan) search(at, other int) *search {
+	entries := p.entries[at:]
 	var best *search
 	for _, t := range entries[0].tests {
-		if !t.searchable {
+		if !t.searchable || at < p.refused[t.key] {
 			continue
 		}
 		// A fragment that lacks the field is left undecided by the first
@@ -105,15 +106,11 @@ func newSearch(entries []entry, other int) *search {
 		if first := entries[0].tests[0]; t.transport && (!first.transport || first.needs != t.needs || !entries[0].plain() || t.needs&^(packet.HavePorts|icmp) != 0) {
 			continue
 		}
-		n := 1
-		for n < len(entries) && entries[n].searched(t.key) != nil {
-			n++
-		}
-		if n < minSearched || n <= other {
-			continue
-		}
-		s := grow(entries[:n], t)
-		if s != nil && s.n > other && s.hits >= minHits && (best == nil || s.hits > best.hits) {
+		s, tried := grow(entries, t)
+		switch {
+		case s == nil || s.hits < minHits:
+			p.refused[t.key] = at + tried
+		case s.n > other && (best == nil || cmp.Or(cmp.Compare(s.n, best.n), cmp.Compare(s.hits, best.hits)) > 0):
 			best = s
 		}
 	}
@@ -130,24 +127,40 @@ func (e entry) searched(key searchKey) *test {
 }
 
 // grow takes as many entries as overlap so little that the tree stays in
-// proportion, trying twice as many each time.
-func grow(entries []entry, t *test) *search {
-	var best *search
+// proportion, trying twice as many each time. It tells how many it looked at.
+func grow(entries []entry, t *test) (best *search, tried int) {
+	same, different := 1, false
 	for n := minSearched; ; n *= 2 {
-		n = min(n, len(entries))
-		branches, hits := makeBranches(entries[:n], t.key)
+		for same < min(n, len(entries)) {
+			other := entries[same].searched(t.key)
+			if other == nil {
+				break
+			}
+			different = different || other != t
+			same++
+		}
+		if same < minSearched {
+			return nil, same
+		}
+		if !different && same == n && same < len(entries) {
+			continue
+		}
+		if !different {
+			return nil, same
+		}
+		branches, hits := makeBranches(entries[:same], t.key)
 		if branches == nil {
 			break
 		}
-		best = &search{n: n, key: t.key, needs: t.needs, branches: branches, hits: hits, first: entries[0]}
-		if n == len(entries) {
+		best = &search{n: same, key: t.key, needs: t.needs, branches: branches, hits: hits, first: entries[0]}
+		if same < n || same == len(entries) {
 			break
 		}
 	}
 	if best != nil {
 		best.shareTail(entries[:best.n])
 	}
-	return best
+	return best, same
 }
 
 // makeBranches cuts the field's values into spans, by which entries hold; nil
@@ -170,18 +183,24 @@ func makeBranches(entries []entry, key searchKey) (branches []branch, hits int) 
 	slices.SortStableFunc(starts, func(a, b int) int { return compare(spans[a].lo, spans[b].lo) })
 	slices.SortStableFunc(ends, func(a, b int) int { return compare(spans[a].hi, spans[b].hi) })
 	var active []int // in order of the list
-	copies := 0
+	copies, work := 0, 0
 	for i, at := range bounds {
-		for len(ends) > 0 && compare(spans[ends[0]].hi, at) < 0 {
-			if k, ok := slices.BinarySearch(active, ends[0]); ok {
-				active = slices.Delete(active, k, k+1)
+		if len(ends) > 0 && compare(spans[ends[0]].hi, at) < 0 {
+			for len(ends) > 0 && compare(spans[ends[0]].hi, at) < 0 {
+				ends = ends[1:]
 			}
-			ends = ends[1:]
+			active = slices.DeleteFunc(active, func(k int) bool { return compare(spans[k].hi, at) < 0 })
 		}
+		first := len(active)
 		for len(starts) > 0 && compare(spans[starts[0]].lo, at) <= 0 {
-			k, _ := slices.BinarySearch(active, starts[0])
-			active = slices.Insert(active, k, starts[0])
+			active = append(active, starts[0])
 			starts = starts[1:]
+		}
+		if first > 0 && first < len(active) {
+			slices.Sort(active)
+		}
+		if work += len(active); work > 16*len(entries)+256 {
+			return nil, 0
 		}
 		b := branch{span: span{lo: at}}
 		for _, k := range active {

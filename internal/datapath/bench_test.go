@@ -38,10 +38,37 @@ func manyRules(b *testing.B, n int) *policy.Policy {
 	var doc strings.Builder
 	doc.WriteString(`<filter name="many">`)
 	for i := range n {
-		fmt.Fprintf(&doc, `<rule action="drop" direction="in"><tcp srcipaddr="10.%d.%d.1" dstportstart="%d" dscp="9"/></rule>`, i/256, i%256, i+1)
+		fmt.Fprintf(&doc, `<rule action="drop" direction="in"><tcp srcipaddr="10.%d.%d.1" dstportstart="%d" dscp="9"/></rule>`, i/256, i%256, i%65535+1)
 	}
 	doc.WriteString(`</filter>`)
 	return examplePolicy(b, []byte(doc.String()))
+}
+
+// manyAddresses is one rule for a list of addresses.
+func manyAddresses(b *testing.B, n int) *policy.Policy {
+	b.Helper()
+	f, faults := nwfilter.Parse([]byte(`<filter name="many"><rule action="accept" direction="in"><tcp srcipaddr="$A" dstportstart="80"/></rule></filter>`), "many.xml", nwfilter.Options{})
+	if f == nil {
+		b.Fatal(faults)
+	}
+	var list []nwfilter.Parameter
+	for i := range n {
+		list = append(list, nwfilter.Parameter{Name: "A", Value: fmt.Sprintf("10.%d.%d.%d", i/7%256, i%256, i/256)})
+	}
+	p, err := policy.Resolve(f.Name, guestMAC, list, func(string) *nwfilter.Filter { return f })
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+func largePolicies(b *testing.B) map[string]*policy.Policy {
+	return map[string]*policy.Policy{
+		"ftp-related":     examplePolicy(b, examples.FTPRelated),
+		"2000 rules":      manyRules(b, 2000),
+		"20000 rules":     manyRules(b, 20000),
+		"10000 addresses": manyAddresses(b, 10000),
+	}
 }
 
 func BenchmarkCompile(b *testing.B) {
@@ -53,7 +80,7 @@ func BenchmarkCompile(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, p := range map[string]*policy.Policy{"ftp-related": examplePolicy(b, examples.FTPRelated), "2000 rules": manyRules(b, 2000)} {
+	for name, p := range largePolicies(b) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				for _, d := range policy.Directions {
@@ -68,7 +95,7 @@ func BenchmarkCompile(b *testing.B) {
 
 func BenchmarkLoad(b *testing.B) {
 	needRoot(b)
-	for name, p := range map[string]*policy.Policy{"ftp-related": examplePolicy(b, examples.FTPRelated), "2000 rules": manyRules(b, 2000)} {
+	for name, p := range largePolicies(b) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				tester, err := NewTester(p, Config{})

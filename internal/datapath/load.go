@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
 
 	"tapgate/internal/compile"
 	"tapgate/internal/conntrack"
@@ -65,14 +66,18 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 	if err != nil {
 		return nil, err
 	}
+	var group errgroup.Group
 	for d, name := range programs {
-		functions, err := compile.Compile(p, d, layout, config.Sets)
-		if err != nil {
-			return nil, fmt.Errorf("compile direction %s: %w", d, err)
-		}
-		if err := splice(spec.Programs[name], functions); err != nil {
-			return nil, err
-		}
+		group.Go(func() error {
+			functions, err := compile.Compile(p, d, layout, config.Sets)
+			if err != nil {
+				return fmt.Errorf("compile direction %s: %w", d, err)
+			}
+			return splice(spec.Programs[name], functions)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
 	if config.MaxConnections == 0 {
 		config.MaxConnections = DefaultMaxConnections

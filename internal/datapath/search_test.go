@@ -33,6 +33,8 @@ func TestRunsOfClauses(t *testing.T) {
 		{"MAC addresses under a mask", "root", repeat(60, `<rule action="drop" direction="in"><mac srcmacaddr="52:54:00:00:%02[1]d:00" srcmacmask="ff:ff:ff:ff:ff:c0"/></rule>`)},
 		{"IPv6 prefixes", "root", repeat(60, `<rule action="drop" direction="in" statematch="false"><all-ipv6 srcipaddr="fd00:0:0:%[1]d::%[3]d" srcipmask="127"/></rule>`) +
 			`<rule action="drop" direction="in" statematch="false"><all-ipv6 srcipaddr="fd00:0:0:20::" srcipmask="60"/></rule>`},
+		{"IPv6 ranges", "root", repeat(12, `<rule action="drop" direction="in" statematch="false"><all-ipv6 srcipfrom="fd00:0:0:%[3]d::%[3]d" srcipto="fd00:0:0:%[3]d::%[3]d5"/></rule>`) +
+			`<rule action="drop" direction="in" statematch="false"><all-ipv6 srcipfrom="fd00:0:0:1::5" srcipto="fd00:0:0:4::1"/></rule>`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := resolve(t, fmt.Sprintf(`<filter name="x" chain="%s">%s</filter>`, test.chain, test.rules))

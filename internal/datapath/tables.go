@@ -90,6 +90,9 @@ func loadError(err error) error {
 			last = line
 		}
 	}
+	if strings.Contains(last, "program is too large") {
+		last = "the filter is too large for it; use fewer rules, or address ranges and masks in place of single addresses"
+	}
 	return &refusedError{last, verifier}
 }
 

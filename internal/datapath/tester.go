@@ -60,9 +60,9 @@ func newTester(spec *ebpf.CollectionSpec) (*Tester, error) {
 	if err := prepareTables(spec, smallTables); err != nil {
 		return nil, err
 	}
-	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{})
+	loaded, err := load(spec, nil)
 	if err != nil {
-		return nil, loadError(err)
+		return nil, err
 	}
 	if err := fillTables(loaded.Maps, spec.Maps); err != nil {
 		loaded.Close()

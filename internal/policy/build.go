@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 
 	"tapgate/nwfilter"
@@ -11,6 +12,7 @@ type builder struct {
 	policy  *Policy
 	link    [2]linkTree
 	network [2][]*Clause
+	copies  int
 }
 
 func (b *builder) build(rules []flatRule) error {
@@ -18,6 +20,9 @@ func (b *builder) build(rules []flatRule) error {
 		copies, err := expand(r)
 		if err != nil {
 			return err
+		}
+		if b.copies += len(copies); b.copies > maxRules {
+			return &Error{Pos: r.rule.Pos, Path: r.path, Message: fmt.Sprintf("the rules and their variables' lists multiply to more than %d rules", maxRules)}
 		}
 		add := b.addLink
 		if r.rule.Protocol != nil && r.rule.Protocol.Stage == nwfilter.NetworkStage {

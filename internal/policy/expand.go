@@ -49,7 +49,7 @@ func expand(r flatRule) ([]concrete, error) {
 		positions[i] = s.distinct(r.env)
 		total *= len(positions[i])
 		if total > maxRules {
-			return nil, &Error{Pos: r.rule.Pos, Path: r.path, Message: "the variables' lists multiply to more than a million rules"}
+			return nil, &Error{Pos: r.rule.Pos, Path: r.path, Message: fmt.Sprintf("the variables' lists multiply to more than %d rules", maxRules)}
 		}
 	}
 	var copies []concrete

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,9 +20,11 @@ type flatRule struct {
 }
 
 type flattener struct {
-	lookup  func(string) *nwfilter.Filter
-	rules   []flatRule
-	missing []MissingUse
+	lookup     func(string) *nwfilter.Filter
+	rules      []flatRule
+	missing    []MissingUse
+	noted      map[nwfilter.Variable]bool
+	references int
 }
 
 func makeValues(params []nwfilter.Parameter) values {
@@ -45,8 +48,12 @@ func (env values) enter(params []nwfilter.Parameter) values {
 	return inner
 }
 
-// maxRules bounds what references that fan out may produce.
-const maxRules = 1 << 20
+// What references and lists that multiply may produce: more than any kernel
+// loads, and little enough to be refused at once.
+const (
+	maxReferences = 100_000
+	maxRules      = 1 << 17
+)
 
 // walk appends the rules of f and of what it references, depth first in
 // document order. path ends with f's own name.
@@ -56,11 +63,14 @@ func (w *flattener) walk(f *nwfilter.Filter, env values, path []string) error {
 			w.noteMissing(entry.Rule, env, path)
 			w.rules = append(w.rules, flatRule{entry.Rule, f, env, path})
 			if len(w.rules) > maxRules {
-				return &Error{Pos: entry.Rule.Pos, Path: path, Message: "the references multiply to more than a million rules"}
+				return &Error{Pos: entry.Rule.Pos, Path: path, Message: fmt.Sprintf("the references multiply to more than %d rules", maxRules)}
 			}
 			continue
 		}
 		ref := entry.Reference
+		if w.references++; w.references > maxReferences {
+			return &Error{Pos: ref.Pos, Path: path, Message: fmt.Sprintf("the references multiply to more than %d", maxReferences)}
+		}
 		inner := append(slices.Clone(path), ref.Filter)
 		if slices.Contains(path, ref.Filter) {
 			return &Error{Pos: ref.Pos, Message: "filter references loop: " + strings.Join(inner, " → ")}
@@ -85,9 +95,10 @@ func (w *flattener) noteMissing(r *nwfilter.Rule, env values, path []string) {
 		if len(list) > 0 && v.Index < int64(len(list)) {
 			continue
 		}
-		if slices.ContainsFunc(w.missing, func(u MissingUse) bool { return u.Variable == *v }) {
+		if w.noted[*v] {
 			continue
 		}
+		w.noted[*v] = true
 		w.missing = append(w.missing, MissingUse{*v, a.Pos, path, len(list)})
 	}
 }

@@ -25,7 +25,7 @@ func Resolve(name string, mac net.HardwareAddr, params []nwfilter.Parameter, loo
 	if _, given := env["MAC"]; !given {
 		env["MAC"] = []string{mac.String()}
 	}
-	w := flattener{lookup: lookup}
+	w := flattener{lookup: lookup, noted: map[nwfilter.Variable]bool{}}
 	if err := w.walk(top, env, []string{name}); err != nil {
 		return nil, err
 	}
