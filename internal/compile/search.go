@@ -127,10 +127,10 @@ func (e entry) searched(key searchKey) *test {
 }
 
 // grow takes as many entries as overlap so little that the tree stays in
-// proportion, trying twice as many each time. It tells how many it looked at.
+// proportion, trying four times as many each time. It tells how many it looked at.
 func grow(entries []entry, t *test) (best *search, tried int) {
 	same, different := 1, false
-	for n := minSearched; ; n *= 2 {
+	for n := minSearched; ; n *= 4 {
 		for same < min(n, len(entries)) {
 			other := entries[same].searched(t.key)
 			if other == nil {
@@ -168,7 +168,7 @@ func grow(entries []entry, t *test) (best *search, tried int) {
 func makeBranches(entries []entry, key searchKey) (branches []branch, hits int) {
 	left := make([]entry, len(entries))
 	spans := make([]span, len(entries))
-	bounds := []packet.U128{{}}
+	bounds := make([]packet.U128, 1, 2*len(entries)+1)
 	for i, e := range entries {
 		t := e.searched(key)
 		left[i], spans[i] = e.without(t), t.span
@@ -183,6 +183,7 @@ func makeBranches(entries []entry, key searchKey) (branches []branch, hits int) 
 	slices.SortStableFunc(starts, func(a, b int) int { return compare(spans[a].lo, spans[b].lo) })
 	slices.SortStableFunc(ends, func(a, b int) int { return compare(spans[a].hi, spans[b].hi) })
 	var active []int // in order of the list
+	branches = make([]branch, 0, len(bounds))
 	copies, work := 0, 0
 	for i, at := range bounds {
 		if len(ends) > 0 && compare(spans[ends[0]].hi, at) < 0 {

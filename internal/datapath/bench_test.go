@@ -14,7 +14,7 @@ import (
 	"tapgate/nwfilter/builtin"
 )
 
-func examplePolicy(b *testing.B, document []byte) *policy.Policy {
+func examplePolicy(b testing.TB, document []byte) *policy.Policy {
 	b.Helper()
 	f, faults := nwfilter.Parse(document, "example.xml", nwfilter.Options{})
 	if f == nil {
@@ -33,7 +33,7 @@ func examplePolicy(b *testing.B, document []byte) *policy.Policy {
 }
 
 // manyRules is a list of rules with four conditions each.
-func manyRules(b *testing.B, n int) *policy.Policy {
+func manyRules(b testing.TB, n int) *policy.Policy {
 	b.Helper()
 	var doc strings.Builder
 	doc.WriteString(`<filter name="many">`)
@@ -45,7 +45,7 @@ func manyRules(b *testing.B, n int) *policy.Policy {
 }
 
 // manyAddresses is one rule for a list of addresses.
-func manyAddresses(b *testing.B, n int) *policy.Policy {
+func manyAddresses(b testing.TB, n int) *policy.Policy {
 	b.Helper()
 	f, faults := nwfilter.Parse([]byte(`<filter name="many"><rule action="accept" direction="in"><tcp srcipaddr="$A" dstportstart="80"/></rule></filter>`), "many.xml", nwfilter.Options{})
 	if f == nil {
@@ -62,7 +62,7 @@ func manyAddresses(b *testing.B, n int) *policy.Policy {
 	return p
 }
 
-func largePolicies(b *testing.B) map[string]*policy.Policy {
+func largePolicies(b testing.TB) map[string]*policy.Policy {
 	return map[string]*policy.Policy{
 		"ftp-related":     examplePolicy(b, examples.FTPRelated),
 		"2000 rules":      manyRules(b, 2000),

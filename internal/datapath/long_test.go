@@ -43,3 +43,36 @@ func TestLongLists(t *testing.T) {
 		})
 	}
 }
+
+// Policies of the largest size that is asked for load, and their last clauses
+// decide.
+func TestLargePolicies(t *testing.T) {
+	needRoot(t)
+	for name, packets := range map[string][]string{
+		"20000 rules":     {"udp 10.0.0.1:1 > 10.0.0.2:2", "tcp 10.78.31.1:4000 > 10.0.0.1:20000 syn dscp 9", "tcp 10.78.31.1:4000 > 10.0.0.1:20001 syn dscp 9"},
+		"10000 addresses": {"tcp 10.148.15.39:4000 > 10.0.0.1:80 syn", "tcp 10.148.15.39:4000 > 10.0.0.1:81 syn", "tcp 10.148.16.39:4000 > 10.0.0.1:80 syn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := largePolicies(t)[name]
+			both := newPair(t, p)
+			defer both.tester.Close()
+			decided := 0
+			for _, text := range packets {
+				frame, err := packet.FromText(text, packet.Ends{Src: []byte{0x52, 0x54, 0, 0, 0, 0x99}, Dst: guestMAC})
+				if err != nil {
+					t.Fatal(err)
+				}
+				evaluated, ran, _ := both.run(t, frame, false, 1)
+				if evaluated != ran {
+					t.Errorf("%s: evaluator %+v, kernel %+v", text, evaluated, ran)
+				}
+				if ran.Clause >= 0 {
+					decided++
+				}
+			}
+			if decided != 1 {
+				t.Errorf("clauses decided %d packets, want 1", decided)
+			}
+		})
+	}
+}
