@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -63,7 +64,7 @@ func (f *function) label(name string) {
 
 func (f *function) newLabel() string {
 	f.labels++
-	return fmt.Sprintf("%s_l%d", f.name, f.labels)
+	return f.name + "_l" + strconv.Itoa(f.labels)
 }
 
 const (
