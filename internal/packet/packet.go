@@ -1,6 +1,6 @@
 // Package packet decodes an Ethernet frame into the fields that rules may
 // name. It mirrors the eBPF program's parser
-// (internal/datapath/skeleton/packet.h) member by member: a frame must give the
+// (internal/datapath/skeleton/parse.h) member by member: a frame must give the
 // same Packet in both, whatever its bytes.
 package packet
 

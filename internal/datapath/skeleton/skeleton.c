@@ -14,6 +14,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "packet.h"
+#include "parse.h"
 #include "maps.h"
 #include "conntrack_types.h"
 #include "helper.h"
