@@ -6,6 +6,10 @@ import (
 	"tapgate/nwfilter/internal/document"
 )
 
+// MaxDocument is the length of the longest document that is read, in bytes:
+// what libvirt's RPC takes.
+const MaxDocument = document.MaxSize
+
 // Options chooses how a document is read.
 type Options struct {
 	// Lenient takes a document as libvirt takes it: what libvirt silently

@@ -34,13 +34,20 @@ func conditionTexts(list []policy.Condition) []string {
 	return texts
 }
 
-// clauseText is the action and the conditions.
+// clauseText is the action and the conditions, and the rule's comment.
 func clauseText(c *policy.Clause) string {
 	text := c.String()
 	if text == c.Action.String() {
 		text += " everything"
 	}
-	return text
+	return text + commentText(c.Comment)
+}
+
+func commentText(comment string) string {
+	if comment == "" {
+		return ""
+	}
+	return " # " + comment
 }
 
 // originText says where a clause stands and by which references it came here.

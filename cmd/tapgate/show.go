@@ -163,9 +163,5 @@ func certain(c *policy.Clause) bool {
 }
 
 func clauseRow(c *policy.Clause) []string {
-	text := clauseText(c)
-	if c.Comment != "" {
-		text += " # " + c.Comment
-	}
-	return []string{strconv.Itoa(c.ID), text, originText(c.Origin, c.Mirrored)}
+	return []string{strconv.Itoa(c.ID), clauseText(c), originText(c.Origin, c.Mirrored)}
 }

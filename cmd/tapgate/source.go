@@ -19,18 +19,28 @@ const standardInput = "-"
 // read reads a file, or the standard input for "-".
 func (t *tool) read(path string) ([]byte, error) {
 	if path == standardInput {
-		text, err := io.ReadAll(t.stdin)
+		text, err := io.ReadAll(io.LimitReader(t.stdin, nwfilter.MaxDocument+1))
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the standard input: %w", err)
 		}
 		return text, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := readBounded(path)
 	var fault *fs.PathError
 	if errors.As(err, &fault) {
 		return nil, fmt.Errorf("cannot read %s: %w", path, fault.Err)
 	}
 	return text, err
+}
+
+// readBounded reads no more than shows that a document is too long.
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, nwfilter.MaxDocument+1))
 }
 
 // fileName is what positions call a file.

@@ -108,5 +108,5 @@ func ruleText(c *datapath.Clause) string {
 	if c.Chain != "" && c.Chain != "root" && c.Stage == "link" {
 		text = c.Chain + ": " + text
 	}
-	return text
+	return text + commentText(c.Comment)
 }

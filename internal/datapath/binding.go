@@ -55,6 +55,7 @@ type Clause struct {
 	Stage     string        `json:"stage"`
 	Chain     string        `json:"chain,omitempty"`
 	Text      string        `json:"text"`
+	Comment   string        `json:"comment,omitempty"`
 	Mirrored  bool          `json:"mirrored,omitempty"`
 	Origin    policy.Origin `json:"origin"`
 }
@@ -93,7 +94,7 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 			for c := range p.List(d, stage).All {
 				b.Clauses[c.ID] = Clause{
 					ID: c.ID, Direction: d.String(), Stage: name, Chain: c.Chain,
-					Text: c.String(), Mirrored: c.Mirrored, Origin: c.Origin,
+					Text: c.String(), Comment: c.Comment, Mirrored: c.Mirrored, Origin: c.Origin,
 				}
 			}
 		}

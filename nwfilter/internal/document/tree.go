@@ -88,7 +88,7 @@ type Fault struct {
 // MaxSize whatever the text is.
 func Parse(src []byte) (*Element, *Fault) {
 	if len(src) > MaxSize {
-		return nil, &Fault{Message: fmt.Sprintf("the document has %d bytes; at most %d are read", len(src), MaxSize)}
+		return nil, &Fault{Message: fmt.Sprintf("the document is longer than %d bytes, of which no more are read", MaxSize)}
 	}
 	p := &parser{lines: lines{src: src, line: 1}, entities: entities{budget: MaxSize}}
 	if !utf8.Valid(src) {
