@@ -163,6 +163,12 @@ func (t *Table) Commit(pending *Pending) error {
 		if c.Proto == packet.ProtoTCP || c.Proto == packet.ProtoSCTP {
 			return ErrRace
 		}
+		dir := original
+		if c.OriginB != old.OriginB {
+			dir = reply
+		}
+		old.Packets[dir] += c.Packets[original]
+		old.Bytes[dir] += c.Bytes[original]
 		return nil
 	}
 	t.connections[c.Key] = c

@@ -286,6 +286,7 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 	int result = REASON_RACE;
 	struct connection *c;
 	struct port *port;
+	bool joins = false;
 	void *shard;
 
 	if (!t->pending)
@@ -325,11 +326,18 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 			result = 0;
 		} else if (p->link_proto != PROTO_TCP && p->link_proto != PROTO_SCTP) {
 			result = 0;
+			joins = true;
 		}
 	}
 	bpf_spin_unlock(&c->lock);
-	if (!result)
+	if (joins) {
+		__u32 dir = conn_direction(READ_ONCE(c->flow.flags), t->ends);
+
+		__sync_fetch_and_add(&c->flow.packets[dir & 1], 1);
+		__sync_fetch_and_add(&c->flow.bytes[dir & 1], t->fresh.flow.bytes[0]);
+	} else if (!result) {
 		__sync_fetch_and_add(&port->opened, 1);
+	}
 	return result;
 }
 
