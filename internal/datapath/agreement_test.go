@@ -130,6 +130,9 @@ func TestEnginesAgree(t *testing.T) {
 		}
 	})
 	t.Logf("reasons %v, states %v, of SCTP %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d", met.reasons, met.states, met.sctp, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet)
+	if testing.Short() {
+		return // too few draws to meet everything
+	}
 	for kind := reject.None; kind <= reject.Unreachable6; kind++ {
 		if met.answers[kind] == 0 {
 			t.Errorf("no rejected packet was answered with %s", kind)

@@ -77,7 +77,7 @@ func TestUnreachableRulesNeverDecide(t *testing.T) {
 			}
 		})
 	})
-	if said < 20 {
+	if !testing.Short() && said < 20 {
 		t.Errorf("only %d rules were called unreachable: the test shows little", said)
 	}
 }
@@ -113,7 +113,7 @@ func TestDeadClausesNeverDecide(t *testing.T) {
 			}
 		})
 	})
-	if dead < 50 {
+	if !testing.Short() && dead < 50 {
 		t.Errorf("only %d clauses were called dead: the test shows little", dead)
 	}
 }
@@ -148,7 +148,7 @@ func TestNothingPassesWhereNothingMay(t *testing.T) {
 			}
 		}
 	})
-	if closed < 20 {
+	if !testing.Short() && closed < 20 {
 		t.Errorf("only %d times nothing could pass: the test shows little", closed)
 	}
 }

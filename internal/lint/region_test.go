@@ -103,7 +103,7 @@ func TestRegionsSayWhatConditionsDo(t *testing.T) {
 			}
 		}
 	})
-	if inside < 100 || empty < 100 {
+	if !testing.Short() && (inside < 100 || empty < 100) {
 		t.Errorf("%d regions within others, %d empty ones: the test shows little", inside, empty)
 	}
 }

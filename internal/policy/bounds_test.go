@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"tapgate/nwfilter"
 )
@@ -40,13 +39,9 @@ func TestMultiplyingIsRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			top, find := lookup(t, test.documents...)
-			start := time.Now()
 			_, err := Resolve(top, guestMAC, params(test.params...), find)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one with %q", err, test.want)
-			}
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("took %v", took)
 			}
 		})
 	}
