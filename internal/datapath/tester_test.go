@@ -1,8 +1,10 @@
 package datapath
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -65,6 +67,24 @@ func TestAPolicyThatDropsEverythingDropsEverything(t *testing.T) {
 		}
 		if r.Verdict != verdict.Drop || r.Reason != verdict.Clause {
 			t.Errorf("out %v: %+v, want a drop by a rule", out, r)
+		}
+	}
+}
+
+// A transport header behind more extension headers than are followed must not
+// get past a rule that would drop it.
+func TestLongHeaderChainsAreDropped(t *testing.T) {
+	needRoot(t)
+	both := newPair(t, resolve(t, `<filter name="x"><rule action="drop" direction="in"><udp-ipv6/></rule></filter>`))
+	defer both.tester.Close()
+	for _, headers := range []int{1, 16, 17} {
+		chain := bytes.Repeat([]byte{60, 0, 1, 4, 0, 0, 0, 0}, headers)
+		chain[len(chain)-8] = 17
+		frame := slices.Concat(guestMAC, []byte{0x52, 0x54, 0, 0, 0, 0x99, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(chain) + 8), 60, 64},
+			make([]byte, 15), []byte{1}, make([]byte, 15), []byte{2}, chain, []byte{0, 1, 0, 2, 0, 8, 0, 0})
+		evaluated, ran, _ := both.run(t, frame, false, 1)
+		if evaluated != ran || ran.Verdict != verdict.Drop {
+			t.Errorf("%d headers: evaluator %+v, kernel %+v", headers, evaluated, ran)
 		}
 	}
 }

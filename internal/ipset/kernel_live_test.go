@@ -15,7 +15,7 @@ import (
 // TestRead reads sets that are made for it under names of their own.
 func TestRead(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Skip("needs root (CAP_NET_ADMIN) to make kernel sets")
 	}
 	if _, _, err := netlink.IpsetProtocol(); err != nil {
 		t.Skipf("the kernel has no ip_set: %v", err)
@@ -85,7 +85,7 @@ func request(t *testing.T, set string, fill func(data *nl.RtAttr)) {
 // the flags of a member tell, and bitmaps.
 func TestReadRaw(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Skip("needs root (CAP_NET_ADMIN) to make kernel sets")
 	}
 	if _, _, err := netlink.IpsetProtocol(); err != nil {
 		t.Skipf("the kernel has no ip_set: %v", err)
@@ -134,7 +134,7 @@ func network(a, b, length byte, flags uint32) func(*nl.RtAttr) {
 // TestReadLarge: a set of this size comes in many messages.
 func TestReadLarge(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Skip("needs root (CAP_NET_ADMIN) to make kernel sets")
 	}
 	if _, _, err := netlink.IpsetProtocol(); err != nil {
 		t.Skipf("the kernel has no ip_set: %v", err)

@@ -207,12 +207,9 @@ func (p *Packet) decodeIPv6(b []byte) {
 		return
 	}
 	next, at, ah := b[6], 40, false
-walk:
 	for i := range maxExtensionHeaders {
-		switch next {
-		case ProtoHopByHop, ProtoRouting, ProtoFragment, ProtoAH, ProtoDestOpts:
-		default:
-			break walk
+		if !isExtension(next) {
+			break
 		}
 		if next == ProtoAH && !ah {
 			ah = true
@@ -248,6 +245,11 @@ walk:
 			return
 		}
 	}
+	if p.Fragment != FragmentOrphan && isExtension(next) {
+		// What hides behind more headers than are followed, no rule sees.
+		p.Malformed = Unreadable
+		return
+	}
 	p.LinkProto = next
 	if next != ProtoNone {
 		p.Have |= HaveLinkProto
@@ -270,4 +272,12 @@ func (p *Packet) truncatedChain(hopByHop bool) {
 	case p.Fragment == FragmentFirst:
 		p.Malformed = ShortFirstFragment
 	}
+}
+
+func isExtension(next uint8) bool {
+	switch next {
+	case ProtoHopByHop, ProtoRouting, ProtoFragment, ProtoAH, ProtoDestOpts:
+		return true
+	}
+	return false
 }

@@ -44,6 +44,9 @@ func TestDecode(t *testing.T) {
 		{"the network stage stops at AH", ipv6 + "0018 33 40 " + addrs + "1102000000000000 0000000000000000" + udp, func(p *Packet) bool {
 			return p.NetProto == ProtoAH && p.LinkProto == 17 && p.DstPort == 53
 		}},
+		{"more extension headers than are followed", ipv6 + "0090 3c 40 " + addrs + strings.Repeat("3c00010400000000", 16) + "1100010400000000" + udp, func(p *Packet) bool {
+			return p.Malformed == Unreadable
+		}},
 		{"no next header", ipv6 + "0000 3b 40 " + addrs, func(p *Packet) bool {
 			return p.NetProto == ProtoNone && p.Have&HaveLinkProto == 0
 		}},

@@ -258,6 +258,11 @@ static __always_inline void parse_ipv6(struct __sk_buff *skb, struct packet *p, 
 		bpf_loop(MAX_EXTENSION_HEADERS, walk_chain, &w, 0);
 		if (!p->l4_offset)
 			return;
+		/* What hides behind more headers than are followed, no rule sees. */
+		if (p->fragment != FRAGMENT_ORPHAN && is_extension(p->link_proto)) {
+			p->malformed = UNREADABLE;
+			return;
+		}
 	}
 	if (p->link_proto != PROTO_NONE)
 		p->have |= HAVE_LINK_PROTO;
