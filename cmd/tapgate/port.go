@@ -17,6 +17,9 @@ type statsShown struct {
 	Clauses []datapath.ClauseStats `json:"clauses"`
 	Opened  uint64                 `json:"opened"`
 	Refused uint64                 `json:"refused"`
+	GivenUp uint64                 `json:"given_up"`
+	Expired uint64                 `json:"expired"`
+	Table   datapath.TableUse      `json:"table"`
 	// InAnswers and OutAnswers are those to rejected packets of a direction.
 	InAnswers  datapath.Answers `json:"in_answers"`
 	OutAnswers datapath.Answers `json:"out_answers"`

@@ -106,8 +106,8 @@ var differences = []Difference{
 	},
 	{
 		ID: "per-port-state", Title: "Connections belong to a port",
-		Libvirt: "One table serves the whole host: flows of different guests with the same addresses meet, and a flooded frame whose copy for this guest was dropped makes a connection known if another copy, such as the host's own, passed.",
-		Tapgate: "Each port has connections of its own. A packet that its rules drop opens none.",
+		Libvirt: "One table serves the whole host: flows of different guests with the same addresses meet, and a flooded frame whose copy for this guest was dropped makes a connection known if another copy, such as the host's own, passed. When the table is full, connections of any guest give way that are not assured, or TCP and closing.",
+		Tapgate: "Each port has connections of its own. A packet that its rules drop opens none. When its quota is full, its oldest TCP connections give way that are not assured or are over, nothing else does.",
 		Why:     "One guest must not be able to open another one's port, nor fill its table.",
 		may:     flooded,
 	},

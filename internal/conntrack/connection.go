@@ -23,12 +23,13 @@ type Connection struct {
 	Expected  bool  // announced by a helper: RELATED until a reply is seen
 	Assured   bool  // traffic both ways, beyond the opening
 	Created   int64 // nanoseconds on the tracker's clock
-	Expires   int64 // not there any more from this moment on; 0: dead
+	Expires   int64 // not there any more from this moment on
 	Packets   [2]uint64
 	Bytes     [2]uint64 // whole frames
 	TCP       TCP
 	SCTP      SCTP
 	begun     [2]bool // a helper has seen payload
+	ticket    uint32  // its place in the table's queue, 0 for none
 }
 
 // live tells whether the entry still counts.

@@ -14,12 +14,13 @@ type Config struct {
 	// (nf_conntrack_tcp_loose). Otherwise only a SYN does.
 	PickUp bool
 	// MaxConnections is the port's quota, 0 for none. Expired entries count
-	// until they are swept.
+	// until they are swept. When it is full, openings of TCP connections and
+	// connections that are over give way to new ones, oldest first.
 	MaxConnections int
 }
 
 // ErrTableFull is returned for a packet that would open one connection more
-// than the quota allows. The packet is to be dropped.
+// than the quota allows, where none can be given up. The packet is to be dropped.
 var ErrTableFull = errors.New("no room for a new connection")
 
 // ErrRace is returned for a packet whose connection another packet opened
@@ -36,11 +37,12 @@ type Table struct {
 
 	config      Config
 	connections map[Key]*Connection
+	queue       queue
 }
 
 // NewTable returns an empty table.
 func NewTable(config Config) *Table {
-	return &Table{config: config, connections: map[Key]*Connection{}}
+	return &Table{config: config, connections: map[Key]*Connection{}, queue: queue{keys: map[uint32]Key{}}}
 }
 
 // Pending is what Classify leaves for Commit: the connection that the packet
@@ -81,7 +83,7 @@ func (t *Table) Classify(p *packet.Packet) *Pending {
 		if !t.known(c, p, e) {
 			return &Pending{known: c}
 		}
-		c.Expires = 0
+		c.Expires = p.Now
 	}
 	return t.open(key, e, p, valid)
 }
@@ -102,6 +104,7 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 	switch c.Proto {
 	case packet.ProtoTCP:
 		verdict := c.tcpPacket(p, dir)
+		t.requeue(c)
 		if verdict == tcpInvalid || verdict == tcpReopen {
 			return verdict == tcpReopen
 		}
@@ -154,7 +157,7 @@ func (t *Table) Commit(pending *Pending) error {
 	}
 	switch old := t.connections[c.Key]; {
 	case old == nil:
-		if t.config.MaxConnections > 0 && len(t.connections) >= t.config.MaxConnections {
+		if !t.admit(c.Proto) {
 			return ErrTableFull
 		}
 	case old.live(pending.now):
@@ -170,15 +173,25 @@ func (t *Table) Commit(pending *Pending) error {
 		old.Packets[dir] += c.Packets[original]
 		old.Bytes[dir] += c.Bytes[original]
 		return nil
+	default: // an expired entry has its place already
+		t.queue.leave(old)
 	}
 	t.connections[c.Key] = c
+	t.requeue(c)
+	if c.Proto == packet.ProtoTCP {
+		t.queue.catchUp()
+	}
 	return nil
 }
 
 // Sweep removes the entries that ended a while before now.
 func (t *Table) Sweep(now int64) {
 	maps.DeleteFunc(t.connections, func(_ Key, c *Connection) bool {
-		return !c.live(now - sweepGrace)
+		ended := !c.live(now - sweepGrace)
+		if ended {
+			t.queue.leave(c)
+		}
+		return ended
 	})
 }
 

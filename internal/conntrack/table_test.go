@@ -96,6 +96,21 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+func TestQuotaSequences(t *testing.T) {
+	conntracktest.RunQuota(t, func(t *testing.T, quota int) func([]byte, bool, int64) (packet.State, bool) {
+		table := conntrack.NewTable(conntrack.Config{PickUp: true, MaxConnections: quota})
+		return func(frame []byte, out bool, now int64) (packet.State, bool) {
+			p := packet.Decode(frame, out)
+			p.Now = now
+			err := table.Commit(table.Classify(&p))
+			if table.Len() > quota {
+				t.Errorf("%d connections, quota %d", table.Len(), quota)
+			}
+			return p.State, errors.Is(err, conntrack.ErrTableFull)
+		}
+	})
+}
+
 // Reopening needs no second place in a full table.
 func TestReopenInFullTable(t *testing.T) {
 	table := conntrack.NewTable(conntrack.Config{MaxConnections: 1})

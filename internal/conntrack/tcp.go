@@ -287,7 +287,7 @@ func (c *Connection) refreshTCP(s *segment, old TCPState, now int64) {
 			c.Assured = true
 		}
 	case s.event == eventRST:
-		c.Expires = 0
+		c.Expires = now
 		return
 	case s.event == eventSYN && old == SynSent:
 		return

@@ -142,7 +142,7 @@ func TestEnginesAgree(t *testing.T) {
 		t.Errorf("clauses matched by a set %d times, by a negated one %d times", met.inSet, met.notInSet)
 	}
 	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
-		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment} {
+		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment, verdict.TableFull} {
 		if met.reasons[why] == 0 {
 			t.Errorf("no packet met the reason %q", why)
 		}
@@ -163,12 +163,13 @@ func agree(t *source, met *tally) {
 	p, documents := drawPolicy(t)
 	sets, described := drawSets(t)
 	documents += described
-	tester, err := NewTester(p, Config{Sets: sets})
+	quota := oneOf(t, []int{1, 2, 3, 4, 5, 9, DefaultMaxConnections})
+	tester, err := NewTester(p, Config{Sets: sets, MaxConnections: uint32(quota)})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, documents)
 	}
 	defer tester.Close()
-	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
+	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true, MaxConnections: quota})}
 	both.eval.UseSets(sets)
 	now := int64(1e9)
 	var limits [2]reject.Limit

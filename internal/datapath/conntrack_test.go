@@ -76,7 +76,7 @@ func (k *tracker) Judge(t *testing.T, frame []byte, out bool, now int64, accept 
 }
 
 // member reads a number out of an entry's struct flow, which stands behind
-// the lock and the tag.
+// the tag.
 func (k *tracker) member(t *testing.T, e entry, name string) uint64 {
 	t.Helper()
 	return k.memberAt(t, e, name, 0)

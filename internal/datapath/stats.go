@@ -11,9 +11,15 @@ import (
 type Stats struct {
 	Port
 	Clauses []ClauseStats `json:"clauses"`
-	// Opened counts connections, Refused those for which there was no room.
+	// Opened counts connections, Refused those for which there was no room,
+	// GivenUp those that made room for others before their end, and Expired
+	// those that were removed after it.
 	Opened  uint64 `json:"opened"`
 	Refused uint64 `json:"refused"`
+	GivenUp uint64 `json:"given_up"`
+	Expired uint64 `json:"expired"`
+	// Table is how full the table is that all ports share.
+	Table TableUse `json:"table"`
 	// InAnswers and OutAnswers are what rejected packets of a direction were
 	// answered with.
 	InAnswers  Answers `json:"in_answers"`
@@ -48,7 +54,12 @@ func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
 		}
 		stats.InAnswers, stats.OutAnswers = answers[policy.In], answers[policy.Out]
 		entry, err := h.readEntry(&g.binding)
+		if err != nil {
+			return err
+		}
 		stats.Opened, stats.Refused = entry.Opened, entry.Refused
+		stats.GivenUp, stats.Expired = entry.GivenUp, entry.Expired
+		stats.Table, err = h.tableUse(&g.binding)
 		return err
 	})
 	if err != nil {

@@ -9,25 +9,27 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// tableSize is how much each shard of the host-wide tables has room for: little
-// enough to be swept in one go.
-type tableSize struct{ entries uint32 }
+// tableSize is how much the host-wide tables have room for: each shard, little
+// enough to be swept in one go, and the queue of connections that may be given
+// up. An empty table takes 16 bytes for each entry.
+type tableSize struct{ shard, queue uint32 }
 
 var (
-	hostTables  = tableSize{16384}
-	smallTables = tableSize{1024}
+	hostTables  = tableSize{16384, 1 << 20}
+	smallTables = tableSize{1024, 1 << 17}
 )
 
 // tables are the maps in shards, with the number of these.
-var tables = map[string]uint32{"connections": 64, "counted": 16}
+var tables = map[string]uint32{"connections": 128, "counted": 16}
 
 // prepareTables sets the size of the tables. Their shards are filled in after
 // loading, by fillTables.
 func prepareTables(spec *ebpf.CollectionSpec, size tableSize) error {
 	for name, shards := range tables {
 		spec.Maps[name].MaxEntries = shards
-		spec.Maps[name].InnerMap.MaxEntries = size.entries
+		spec.Maps[name].InnerMap.MaxEntries = size.shard
 	}
+	spec.Maps["queue"].MaxEntries = size.queue
 	secret := spec.Maps["secret"]
 	words := make([]byte, secret.ValueSize)
 	if _, err := rand.Read(words); err != nil {

@@ -142,7 +142,7 @@ var limitCases = []limitCase{
 }
 
 var limitNames = strings.NewReplacer(" g:", " 10.0.0.1:", " p:", " 10.0.0.2:", " q:", " 10.0.0.3:", " r:", " 10.0.0.4:",
-	" g ", " 10.0.0.1 ", " p ", " 10.0.0.2 ")
+	" g ", " 10.0.0.1 ", " p ", " 10.0.0.2 ", " q ", " 10.0.0.3 ", " r ", " 10.0.0.4 ")
 
 // RunLimits runs sequences that are about connlimit-above. begin gives the
 // engine, with an empty table, for the rules of a filter.

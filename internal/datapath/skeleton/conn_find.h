@@ -40,6 +40,14 @@ static __always_inline void *conn_shard(__u32 tag)
 	return bpf_map_lookup_elem(&connections, &shard);
 }
 
+/* What protects the connection with this tag. The tag must be compared under it. */
+static __always_inline struct conn_lock *conn_lock(__u32 tag)
+{
+	__u32 index = tag / SHARDS % LOCKS;
+
+	return bpf_map_lookup_elem(&locks, &index);
+}
+
 static __always_inline bool conn_live(struct connection *c, __u32 tag, __u64 now)
 {
 	return READ_ONCE(c->tag) == tag && now < READ_ONCE(c->flow.expires);

@@ -20,8 +20,10 @@
 #define GENERIC_TIMEOUT		(600 * SECOND)
 
 #define EEXIST 17
+#define ENOSPC 28
 
 #include "conn_find.h"
+#include "admission.h"
 
 /* Whether the transport header makes sense to the tracker. */
 static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p, struct track *t)
@@ -97,20 +99,52 @@ static __always_inline void conn_judged(struct packet *p, __u32 flags, __u32 dir
 	p->direction = DIRECTION_ORIGINAL << dir;
 }
 
-static __noinline enum known known_tcp(struct packet *p, struct track *t, struct connection *c, __u32 length)
+/* Puts a connection that may be given up into the queue. */
+static __always_inline void conn_queue(struct track *t, struct connection *c, struct conn_lock *lock, struct port *port)
+{
+	__u32 ticket = queue_join(port, &t->key);
+
+	if (!ticket)
+		return;
+	bpf_spin_lock(&lock->lock);
+	if (c->tag == t->fresh.tag && !c->flow.ticket && flow_spare(&c->flow)) {
+		c->flow.ticket = ticket;
+		ticket = 0;
+	}
+	bpf_spin_unlock(&lock->lock);
+	queue_leave(port, t->key.port, ticket);
+}
+
+/* Keeps the queue in step: `left` is a ticket that the connection had. */
+static __noinline int conn_requeue(struct track *t, struct connection *c, struct conn_lock *lock, __u32 left)
+{
+	struct port *port = bpf_map_lookup_elem(&ports, &t->key.port);
+
+	if (!port)
+		return 0;
+	if (left)
+		queue_leave(port, t->key.port, left);
+	else
+		conn_queue(t, c, lock, port);
+	return 0;
+}
+
+static __noinline enum known known_tcp(struct packet *p, struct track *t, struct connection *c,
+				       struct conn_lock *lock, __u32 length)
 {
 	enum known known = UNKNOWN;
-	__u32 dir;
+	__u32 dir, left = 0;
+	bool spare, joins = false;
 
 	tcp_segment_read(p, &t->segment);
-	bpf_spin_lock(&c->lock);
+	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
 		dir = conn_direction(c->flow.flags, t->ends);
 		dir = forget(&t->segment, dir);
 		conn_judged(p, c->flow.flags, dir);
 		switch (tcp_packet(&c->flow, &t->segment, dir)) {
 		case TCP_VERDICT_REOPEN:
-			c->flow.expires = 0;
+			c->flow.expires = p->now;
 			break;
 		case TCP_VERDICT_INVALID:
 			p->state = STATE_INVALID;
@@ -124,18 +158,27 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 			c->flow.bytes[dir & 1] += length;
 			known = KNOWN;
 		}
+		spare = flow_spare(&c->flow);
+		joins = spare && !c->flow.ticket;
+		if (!spare) {
+			left = c->flow.ticket;
+			c->flow.ticket = 0;
+		}
 	}
-	bpf_spin_unlock(&c->lock);
+	bpf_spin_unlock(&lock->lock);
+	if (left || joins)
+		conn_requeue(t, c, lock, left);
 	return known;
 }
 
-static __noinline enum known known_sctp(struct packet *p, struct track *t, struct connection *c, __u32 length)
+static __noinline enum known known_sctp(struct packet *p, struct track *t, struct connection *c,
+					struct conn_lock *lock, __u32 length)
 {
 	volatile __u8 *direction = &t->sctp.direction;
 	enum known known = UNKNOWN;
 	__u32 dir;
 
-	bpf_spin_lock(&c->lock);
+	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
 		known = KNOWN;
 		*direction = conn_direction(c->flow.flags, t->ends);
@@ -151,7 +194,7 @@ static __noinline enum known known_sctp(struct packet *p, struct track *t, struc
 			c->flow.bytes[dir & 1] += length;
 		}
 	}
-	bpf_spin_unlock(&c->lock);
+	bpf_spin_unlock(&lock->lock);
 	return known;
 }
 
@@ -227,6 +270,7 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 {
 	__u32 length = skb->len;
 	struct connection *c;
+	struct conn_lock *lock;
 	void *shard;
 	bool valid;
 
@@ -240,7 +284,8 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 		return;
 	t->fresh.tag = conn_tag(&t->key);
 	shard = conn_shard(t->fresh.tag);
-	if (!shard)
+	lock = conn_lock(t->fresh.tag);
+	if (!shard || !lock)
 		return;
 	valid = well_formed(skb, p, t);
 	c = bpf_map_lookup_elem(shard, &t->key);
@@ -255,9 +300,9 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 		if (!valid)
 			known = conn_live(c, t->fresh.tag, p->now) ? KNOWN : UNKNOWN;
 		else if (p->link_proto == PROTO_TCP)
-			known = known_tcp(p, t, c, length);
+			known = known_tcp(p, t, c, lock, length);
 		else if (p->link_proto == PROTO_SCTP)
-			known = known_sctp(p, t, c, length);
+			known = known_sctp(p, t, c, lock, length);
 		else
 			known = known_other(p, t, c, length);
 		if (known == KNOWN)
@@ -266,15 +311,78 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	conn_open(p, t, valid, length);
 }
 
-/* Takes a place of the port's quota. */
-static __always_inline bool port_admit(struct port *port)
+/* Makes an entry. Returns 0, or why there is none. */
+static __always_inline int conn_insert(struct packet *p, struct track *t, struct port *port, void *shard)
 {
-	__u32 before = __sync_fetch_and_add(&port->connections, 1);
+	struct flow *f = &t->fresh.flow;
+	bool tcp = p->link_proto == PROTO_TCP;
+	long error = -ENOSPC;
 
-	if (!config.max_connections || before < config.max_connections)
-		return true;
+	if (!port_admit(port, p, t))
+		goto refused;
+	if (tcp)
+		f->ticket = queue_join(port, &t->key);
+	if (!tcp || f->ticket)
+		error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
+	if (!error) {
+		__sync_fetch_and_add(&port->opened, 1);
+		return 0;
+	}
+	queue_leave(port, t->key.port, f->ticket);
 	__sync_fetch_and_add(&port->connections, -1);
-	return false;
+	if (error == -EEXIST)
+		return REASON_RACE;
+refused:
+	__sync_fetch_and_add(&port->refused, 1);
+	return REASON_TABLE_FULL;
+}
+
+/*
+ * An expired entry has its place already and serves again. In a live one
+ * another CPU was first: all but TCP and SCTP may join it.
+ */
+static __always_inline int conn_reuse(struct packet *p, struct track *t, struct port *port, struct connection *c)
+{
+	struct conn_lock *lock = conn_lock(t->fresh.tag);
+	bool tcp = p->link_proto == PROTO_TCP, joins = false;
+	struct flow *f = &t->fresh.flow;
+	int result = REASON_RACE;
+	__u32 left;
+
+	if (!lock)
+		return REASON_INTERNAL;
+	if (tcp && conn_live(c, t->fresh.tag, p->now))
+		return REASON_RACE;
+	if (tcp)
+		f->ticket = queue_join(port, &t->key);
+	if (tcp && !f->ticket) {
+		__sync_fetch_and_add(&port->refused, 1);
+		return REASON_TABLE_FULL;
+	}
+	left = f->ticket;
+	bpf_spin_lock(&lock->lock);
+	if (c->tag == t->fresh.tag) {
+		if (p->now >= c->flow.expires) {
+			left = c->flow.ticket;
+			c->flow = t->fresh.flow;
+			result = 0;
+		} else if (!tcp && p->link_proto != PROTO_SCTP) {
+			result = 0;
+			joins = true;
+		}
+	}
+	bpf_spin_unlock(&lock->lock);
+	queue_leave(port, t->key.port, left);
+	if (joins) {
+		__u32 dir = conn_direction(READ_ONCE(c->flow.flags), t->ends);
+
+		__sync_fetch_and_add(&c->flow.packets[dir & 1], 1);
+		__sync_fetch_and_add(&c->flow.bytes[dir & 1], f->bytes[0]);
+	} else if (!result) {
+		__sync_fetch_and_add(&port->opened, 1);
+		__sync_fetch_and_add(&port->expired, 1);
+	}
+	return result;
 }
 
 /*
@@ -283,10 +391,9 @@ static __always_inline bool port_admit(struct port *port)
  */
 static __always_inline int conn_commit(struct packet *p, struct track *t)
 {
-	int result = REASON_RACE;
 	struct connection *c;
+	int reason = REASON_RACE;
 	struct port *port;
-	bool joins = false;
 	void *shard;
 
 	if (!t->pending)
@@ -297,48 +404,15 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 		return REASON_INTERNAL;
 	c = bpf_map_lookup_elem(shard, &t->key);
 	if (!c) {
-		long error;
-
-		if (!port_admit(port)) {
-			__sync_fetch_and_add(&port->refused, 1);
-			return REASON_TABLE_FULL;
-		}
-		error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
-		if (!error) {
-			__sync_fetch_and_add(&port->opened, 1);
-			return 0;
-		}
-		__sync_fetch_and_add(&port->connections, -1);
-		if (error != -EEXIST) {
-			__sync_fetch_and_add(&port->refused, 1);
-			return REASON_TABLE_FULL;
-		}
-		c = bpf_map_lookup_elem(shard, &t->key);
-		if (!c)
-			return REASON_RACE;
+		reason = conn_insert(p, t, port, shard);
+		if (reason == REASON_RACE)
+			c = bpf_map_lookup_elem(shard, &t->key);
 	}
-	/* An expired entry has its place already and serves again. In a live one
-	 * another CPU was first: all but TCP and SCTP may join it. */
-	bpf_spin_lock(&c->lock);
-	if (c->tag == t->fresh.tag) {
-		if (p->now >= c->flow.expires) {
-			c->flow = t->fresh.flow;
-			result = 0;
-		} else if (p->link_proto != PROTO_TCP && p->link_proto != PROTO_SCTP) {
-			result = 0;
-			joins = true;
-		}
-	}
-	bpf_spin_unlock(&c->lock);
-	if (joins) {
-		__u32 dir = conn_direction(READ_ONCE(c->flow.flags), t->ends);
-
-		__sync_fetch_and_add(&c->flow.packets[dir & 1], 1);
-		__sync_fetch_and_add(&c->flow.bytes[dir & 1], t->fresh.flow.bytes[0]);
-	} else if (!result) {
-		__sync_fetch_and_add(&port->opened, 1);
-	}
-	return result;
+	if (c)
+		reason = conn_reuse(p, t, port, c);
+	if (!reason && p->link_proto == PROTO_TCP)
+		queue_walk(port, t, p->now, false);
+	return reason;
 }
 
 #endif

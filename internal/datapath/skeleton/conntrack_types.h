@@ -48,13 +48,13 @@ struct sctp_flow {
  * Index 0 of arrays is the original direction, 1 the reply direction.
  *
  * Two CPUs may see one connection at once. TCP and SCTP: everything is changed
- * under the lock. Other protocols: the lock is only for opening a connection anew in an
+ * under conn_lock(). Other protocols: the lock is only for opening a connection anew in an
  * expired entry; `expires` is one aligned word, flags are added by an atomic
  * or, counters by atomic additions, the rest does not change.
  */
 struct flow {
 	__u64 created;
-	__u64 expires;		/* no entry from this moment on; 0: dead */
+	__u64 expires;		/* no entry from this moment on */
 	__u64 packets[2], bytes[2];
 	__u32 flags;		/* enum connection_flag */
 	__u8 state;		/* enum tcp_state or enum sctp_state */
@@ -72,6 +72,8 @@ struct flow {
 		struct sctp_flow sctp;
 	};
 	__u64 counted_by;	/* the last limit in one of whose places it is; 0: none */
+	__u32 ticket;		/* its place in the queue (queue.h), 0: none */
+	__u32 pad;
 };
 
 /*
@@ -80,15 +82,8 @@ struct flow {
  * whether the entry is the one that was looked for. 0: being deleted.
  */
 struct connection {
-	struct bpf_spin_lock lock;
 	__u32 tag;
-	struct flow flow;
-};
-
-/* struct connection without its lock, which scratch memory must not hold. */
-struct new_connection {
-	__u32 lock;
-	__u32 tag;
+	__u32 pad;
 	struct flow flow;
 };
 
@@ -128,7 +123,7 @@ struct sctp_packet {
 /* One packet's way from conn_classify() to conn_commit(); per CPU. */
 struct track {
 	struct conn_key key;
-	struct new_connection fresh;	/* what commit inserts if `pending` */
+	struct connection fresh;	/* what commit inserts if `pending` */
 	__u8 pending;			/* the packet opens a connection */
 	__u8 ends;			/* enum ends: which end of the key sent the packet */
 	__u8 quoted;			/* the key is that of the packet an ICMP error quotes */
@@ -145,7 +140,7 @@ __attribute__((unused)) int describe_connection(struct connection *c)
 	return c->tag;
 }
 
-#define SHARDS 64
+#define SHARDS 128
 #define SHARD_CONNECTIONS 16384
 
 /*
@@ -165,6 +160,24 @@ struct {
 	});
 } connections SEC(".maps");
 
+#define LOCKS 1024
+
+/*
+ * Connections share locks, by their tags. A lock of an entry's own would have to
+ * outlive the entry, whose memory is used again as soon as it is deleted.
+ */
+struct conn_lock {
+	struct bpf_spin_lock lock;
+	__u32 pad[15];		/* a cache line each */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LOCKS);
+	__type(key, __u32);
+	__type(value, struct conn_lock);
+} locks SEC(".maps");
+
 /* One entry a port, made before its programs are attached. When it is deleted,
  * its connections go with it. */
 struct port {
@@ -173,7 +186,11 @@ struct port {
 	__u64 opened;
 	__u64 refused;		/* not admitted: quota or table full */
 	__u32 counted;		/* places in the table of counted connections */
-	__u32 pad;
+	__u32 queued;		/* entries in the queue */
+	__u32 tickets;		/* the newest one */
+	__u32 passed;		/* tickets up to this one are out of the queue */
+	__u64 given_up;		/* before their end, to make room */
+	__u64 expired;		/* removed or replaced after their end */
 };
 
 struct {

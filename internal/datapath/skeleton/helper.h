@@ -9,6 +9,7 @@
 
 /* Finds a live connection: the tracker's. */
 static __always_inline struct connection *conn_find(const struct conn_key *key, __u64 now);
+static __always_inline struct conn_lock *conn_lock(__u32 tag);
 
 #include "tcp.h"
 #include "automaton.h"

@@ -160,6 +160,7 @@ static __always_inline bool limit_far(struct limiting *l)
 /* Remembers that the connection has a place. */
 static __always_inline void limit_mark(struct packet *p, struct track *t, struct limiting *l)
 {
+	struct conn_lock *lock = conn_lock(t->fresh.tag);
 	struct connection *c;
 
 	if (t->pending) {
@@ -167,12 +168,12 @@ static __always_inline void limit_mark(struct packet *p, struct track *t, struct
 		return;
 	}
 	c = conn_find(&t->key, p->now);
-	if (!c)
+	if (!c || !lock)
 		return;
-	bpf_spin_lock(&c->lock);
+	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag && c->flow.created == l->fresh.created)
 		c->flow.counted_by = l->place.limit;
-	bpf_spin_unlock(&c->lock);
+	bpf_spin_unlock(&lock->lock);
 }
 
 static __always_inline bool counted_admit(struct port *port)

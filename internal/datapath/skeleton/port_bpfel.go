@@ -24,7 +24,9 @@ const (
 	portMapExpectations = "expectations"
 	portMapFragments    = "fragments"
 	portMapLimiting     = "limiting"
+	portMapLocks        = "locks"
 	portMapPorts        = "ports"
+	portMapQueue        = "queue"
 	portMapReadings     = "readings"
 	portMapRejects      = "rejects"
 	portMapScratch      = "scratch"
@@ -96,7 +98,9 @@ type portMapSpecs struct {
 	Expectations *ebpf.MapSpec `ebpf:"expectations"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
 	Limiting     *ebpf.MapSpec `ebpf:"limiting"`
+	Locks        *ebpf.MapSpec `ebpf:"locks"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
+	Queue        *ebpf.MapSpec `ebpf:"queue"`
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
 	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
@@ -142,7 +146,9 @@ type portMaps struct {
 	Expectations *ebpf.Map `ebpf:"expectations"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
 	Limiting     *ebpf.Map `ebpf:"limiting"`
+	Locks        *ebpf.Map `ebpf:"locks"`
 	Ports        *ebpf.Map `ebpf:"ports"`
+	Queue        *ebpf.Map `ebpf:"queue"`
 	Readings     *ebpf.Map `ebpf:"readings"`
 	Rejects      *ebpf.Map `ebpf:"rejects"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
@@ -163,7 +169,9 @@ func (m *portMaps) Close() error {
 		m.Expectations,
 		m.Fragments,
 		m.Limiting,
+		m.Locks,
 		m.Ports,
+		m.Queue,
 		m.Readings,
 		m.Rejects,
 		m.Scratch,

@@ -172,15 +172,18 @@ static __always_inline struct half *stream_half(struct stream *s, bool reply)
 static __always_inline bool stream_begin(struct connection *c, __u32 tag, bool reply, __u32 *flags,
 					 bool *liberal)
 {
+	struct conn_lock *lock = conn_lock(tag);
 	bool same;
 
-	bpf_spin_lock(&c->lock);
+	if (!lock)
+		return false;
+	bpf_spin_lock(&lock->lock);
 	*flags = c->flow.flags;
 	*liberal = (c->flow.side[0].flags | c->flow.side[1].flags) & SIDE_LIBERAL;
 	same = c->tag == tag;
 	if (same)
 		c->flow.flags = *flags | (reply ? CONN_BEGUN_REPLY : CONN_BEGUN_ORIGINAL);
-	bpf_spin_unlock(&c->lock);
+	bpf_spin_unlock(&lock->lock);
 	return same;
 }
 

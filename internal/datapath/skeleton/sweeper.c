@@ -18,13 +18,15 @@
 #include "maps.h"
 #include "conntrack_types.h"
 #include "conn_find.h"
+#include "tcp_table.h"
+#include "queue.h"
 
 char __license[] SEC("license") = "GPL";
 
 #define CLOCK_MONOTONIC	1
 #define EBUSY		16
 
-#define TICK		(100 * SECOND / 1000)	/* all shards in 8 s */
+#define TICK		(50 * SECOND / 1000)	/* all shards in 7 s */
 #define SWEEP_GRACE	(10 * SECOND)
 #define REMOVALS	2048			/* a tick: each takes about 1 µs */
 #define SHORT_TICK	(5 * SECOND / 1000)	/* when that was not all */
@@ -52,35 +54,43 @@ struct visit {
 };
 
 /*
- * Marks the entry as being deleted if it is to go. The grace after its end
- * keeps packets away: the deleted entry's memory may serve another connection
- * at once, which must not happen under a lock that somebody still holds.
+ * Marks the entry as being deleted if it is to go, and gives its ticket. The
+ * grace after its end keeps packets away that change it without the lock: the
+ * deleted entry's memory may serve another connection at once.
  */
-static __always_inline bool condemn(struct connection *c, bool orphan, __u64 now)
+static __always_inline bool condemn(struct connection *c, bool orphan, __u64 now, __u32 *ticket)
 {
+	__u32 tag = READ_ONCE(c->tag);
+	struct conn_lock *lock = conn_lock(tag);
 	bool gone = false;
 
-	bpf_spin_lock(&c->lock);
-	if (orphan || c->flow.expires + SWEEP_GRACE <= now) {
+	if (!tag || !lock)
+		return false;
+	bpf_spin_lock(&lock->lock);
+	if (c->tag == tag && (orphan || c->flow.expires + SWEEP_GRACE <= now)) {
+		*ticket = c->flow.ticket;
 		c->tag = 0;
-		c->flow.expires = 0;
 		gone = true;
 	}
-	bpf_spin_unlock(&c->lock);
+	bpf_spin_unlock(&lock->lock);
 	return gone;
 }
 
 static long visit_entry(void *shard, struct conn_key *key, struct connection *c, struct visit *v)
 {
 	struct port *port = bpf_map_lookup_elem(&ports, &key->port);
+	__u32 ticket = 0, number = key->port;
 
 	v->visited++;
 	if (port && c->flow.expires + SWEEP_GRACE > v->now)
 		return 0;
-	if (!condemn(c, !port, v->now))
+	if (!condemn(c, !port, v->now, &ticket))
 		return 0;
-	if (bpf_map_delete_elem(shard, key) == 0 && port)
+	queue_leave(port, number, ticket);
+	if (bpf_map_delete_elem(shard, key) == 0 && port) {
 		__sync_fetch_and_add(&port->connections, -1);
+		__sync_fetch_and_add(&port->expired, 1);
+	}
 	return ++v->removed >= v->limit;
 }
 

@@ -18,7 +18,9 @@ import (
 const (
 	sweeperMapConnections = "connections"
 	sweeperMapCounted     = "counted"
+	sweeperMapLocks       = "locks"
 	sweeperMapPorts       = "ports"
+	sweeperMapQueue       = "queue"
 	sweeperMapSecret      = "secret"
 	sweeperMapSweep       = "sweep"
 	sweeperMapTest        = "test"
@@ -77,7 +79,9 @@ type sweeperProgramSpecs struct {
 type sweeperMapSpecs struct {
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counted     *ebpf.MapSpec `ebpf:"counted"`
+	Locks       *ebpf.MapSpec `ebpf:"locks"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Queue       *ebpf.MapSpec `ebpf:"queue"`
 	Secret      *ebpf.MapSpec `ebpf:"secret"`
 	Sweep       *ebpf.MapSpec `ebpf:"sweep"`
 	Test        *ebpf.MapSpec `ebpf:"test"`
@@ -112,7 +116,9 @@ func (o *sweeperObjects) Close() error {
 type sweeperMaps struct {
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counted     *ebpf.Map `ebpf:"counted"`
+	Locks       *ebpf.Map `ebpf:"locks"`
 	Ports       *ebpf.Map `ebpf:"ports"`
+	Queue       *ebpf.Map `ebpf:"queue"`
 	Secret      *ebpf.Map `ebpf:"secret"`
 	Sweep       *ebpf.Map `ebpf:"sweep"`
 	Test        *ebpf.Map `ebpf:"test"`
@@ -122,7 +128,9 @@ func (m *sweeperMaps) Close() error {
 	return _SweeperClose(
 		m.Connections,
 		m.Counted,
+		m.Locks,
 		m.Ports,
+		m.Queue,
 		m.Secret,
 		m.Sweep,
 		m.Test,

@@ -348,7 +348,7 @@ static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, 
 		if ((old == TCP_SYN_RECEIVED || old == TCP_ESTABLISHED) && next == TCP_ESTABLISHED)
 			f->flags |= CONN_ASSURED;
 	} else if (s->event == EVENT_RST) {
-		f->expires = 0;
+		f->expires = s->now;
 		return;
 	} else if (s->event == EVENT_SYN && old == TCP_SYN_SENT) {
 		return;
