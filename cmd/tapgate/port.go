@@ -19,6 +19,7 @@ type statsShown struct {
 	Refused uint64                 `json:"refused"`
 	GivenUp uint64                 `json:"given_up"`
 	Expired uint64                 `json:"expired"`
+	Quota   uint32                 `json:"quota"`
 	Table   datapath.TableUse      `json:"table"`
 	// InAnswers and OutAnswers are those to rejected packets of a direction.
 	InAnswers  datapath.Answers `json:"in_answers"`

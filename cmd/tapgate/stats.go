@@ -35,7 +35,7 @@ Needs root.`,
 				return err
 			}
 			if asJSON {
-				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Opened, stats.Refused, stats.GivenUp, stats.Expired, stats.Table, stats.InAnswers, stats.OutAnswers})
+				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Opened, stats.Refused, stats.GivenUp, stats.Expired, stats.Quota, stats.Table, stats.InAnswers, stats.OutAnswers})
 			}
 			t.printStats(stats, all)
 			return nil
@@ -51,8 +51,8 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 	if params := parametersText(s.Parameters); params != "" {
 		fmt.Fprintf(t.stdout, " %s", params)
 	}
-	fmt.Fprintf(t.stdout, "\nconnections: %d now, %d opened, %d expired, %d given up for others, %d refused for lack of room; the host's table has %d of %d\n",
-		s.Connections, s.Opened, s.Expired, s.GivenUp, s.Refused, s.Table.Used, s.Table.Size)
+	fmt.Fprintf(t.stdout, "\nconnections: %d of %d now, %d opened, %d expired, %d given up for others, %d refused for lack of room; the host's table has %d of %d\n",
+		s.Connections, s.Quota, s.Opened, s.Expired, s.GivenUp, s.Refused, s.Table.Used, s.Table.Size)
 	t.printSets(s.Sets)
 	silent := 0
 	for _, d := range policy.Directions {

@@ -22,7 +22,7 @@ func countedStats() datapath.Stats {
 			In:          datapath.Totals{Passed: datapath.Counter{Packets: 7, Bytes: 700}, Dropped: datapath.Counter{Packets: 3, Bytes: 180}},
 			Connections: 2,
 		},
-		Opened: 9, Refused: 1, GivenUp: 3, Expired: 4, Table: datapath.TableUse{Used: 12, Size: 2097152},
+		Opened: 9, Refused: 1, GivenUp: 3, Expired: 4, Quota: 65536, Table: datapath.TableUse{Used: 12, Size: 2097152},
 		InAnswers: datapath.Answers{Sent: 12, Suppressed: 1},
 		Clauses: []datapath.ClauseStats{
 			{Clause: datapath.Clause{Direction: "in", Stage: "network", Chain: "root", Text: "accept protocol=tcp", Origin: origin(2)}, Counter: datapath.Counter{Packets: 7, Bytes: 700}},
@@ -40,7 +40,7 @@ func TestStats(t *testing.T) {
 	s.stats = countedStats()
 	out, _ := s.ok("stats vnet0")
 	const want = `port vnet0: guarded, filter web, guest 52:54:00:00:00:01 IP=10.0.0.5,10.0.0.6
-connections: 2 now, 9 opened, 4 expired, 3 given up for others, 1 refused for lack of room; the host's table has 12 of 2097152
+connections: 2 of 65536 now, 9 opened, 4 expired, 3 given up for others, 1 refused for lack of room; the host's table has 12 of 2097152
 
 in: 7 packets (700 bytes) passed, 3 packets (180 bytes) dropped
   2   dropped: malformed IP header

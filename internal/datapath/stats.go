@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"cmp"
 	"context"
 
 	"tapgate/internal/policy"
@@ -18,6 +19,8 @@ type Stats struct {
 	Refused uint64 `json:"refused"`
 	GivenUp uint64 `json:"given_up"`
 	Expired uint64 `json:"expired"`
+	// Quota bounds the port's connections.
+	Quota uint32 `json:"quota"`
 	// Table is how full the table is that all ports share.
 	Table TableUse `json:"table"`
 	// InAnswers and OutAnswers are what rejected packets of a direction were
@@ -59,6 +62,7 @@ func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
 		}
 		stats.Opened, stats.Refused = entry.Opened, entry.Refused
 		stats.GivenUp, stats.Expired = entry.GivenUp, entry.Expired
+		stats.Quota = cmp.Or(g.binding.MaxConnections, DefaultMaxConnections)
 		stats.Table, err = h.tableUse(&g.binding)
 		return err
 	})
