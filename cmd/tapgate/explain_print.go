@@ -13,15 +13,17 @@ import (
 
 // explanation is a packet's fate for programs.
 type explanation struct {
-	Direction string        `json:"direction"`
-	Packet    string        `json:"packet"`
-	Frame     string        `json:"frame"`
-	Verdict   string        `json:"verdict"`
-	Reason    string        `json:"reason"`
-	Answer    string        `json:"answer,omitempty"`
-	State     string        `json:"state,omitempty"`
-	Rule      *clauseShown  `json:"rule,omitempty"`
-	Trace     []stepExplain `json:"trace"`
+	Direction string `json:"direction"`
+	Packet    string `json:"packet"`
+	Frame     string `json:"frame"`
+	Verdict   string `json:"verdict"`
+	Reason    string `json:"reason"`
+	Answer    string `json:"answer,omitempty"`
+	State     string `json:"state,omitempty"`
+	// Invalid is why the state is INVALID.
+	Invalid string        `json:"invalid,omitempty"`
+	Rule    *clauseShown  `json:"rule,omitempty"`
+	Trace   []stepExplain `json:"trace"`
 }
 
 type stepExplain struct {
@@ -48,6 +50,9 @@ func explainJSON(f *sentFrame, r *eval.Result) explanation {
 	}
 	if r.Verdict == verdict.Reject {
 		e.Answer = r.Answer.String()
+	}
+	if r.Packet.Invalid != packet.NotInvalid {
+		e.Invalid = r.Packet.Invalid.String()
 	}
 	if r.Clause != nil {
 		c := showClause(r.Clause)
@@ -93,6 +98,9 @@ func stateText(p *packet.Packet) string {
 func (t *tool) printExplanation(f *sentFrame, r *eval.Result) {
 	fmt.Fprintf(t.stdout, "%s %s\n", directionName(f.out), f.text)
 	if state := stateText(&r.Packet); state != "" {
+		if why := r.Packet.Invalid; why != packet.NotInvalid {
+			state += ": " + why.String()
+		}
 		fmt.Fprintf(t.stdout, "  connection: %s\n", state)
 	}
 	t.printTrace(r.Trace)

@@ -8,8 +8,11 @@ const icmpHeader = 8
 // answers as a connection of their own, everything else not at all.
 func (t *Table) classifyICMP(p *packet.Packet) *Pending {
 	v6 := p.LinkProto == packet.ProtoICMPv6
-	if v6 != (p.Family == 6) || p.L4Length < icmpHeader {
-		return &Pending{}
+	if v6 != (p.Family == 6) {
+		return invalidate(p, packet.InvalidICMPType)
+	}
+	if p.L4Length < icmpHeader {
+		return invalidate(p, packet.InvalidHeader)
 	}
 	kind := p.ICMPType
 	switch {
@@ -17,27 +20,27 @@ func (t *Table) classifyICMP(p *packet.Packet) *Pending {
 		p.State = packet.StateUntracked
 		return &Pending{}
 	case v6 && kind == icmpv6Redirect:
-		if at, ok := redirectQuote(p); ok {
-			t.judgeError(p, at)
+		at, ok := redirectQuote(p)
+		if !ok {
+			return invalidate(p, packet.InvalidICMPQuote)
 		}
-		return &Pending{}
+		return t.judgeError(p, at)
 	case v6 && kind < 128, !v6 && isError(kind):
-		t.judgeError(p, p.L4Offset+icmpHeader)
-		return &Pending{}
+		return t.judgeError(p, p.L4Offset+icmpHeader)
 	}
 	outer := tuple{family: p.Family, proto: p.LinkProto, src: p.SrcIP, dst: p.DstIP}
 	key, e, ok := icmpKey(outer, kind, p.ICMPCode, p.ICMPID)
 	if !ok {
-		return &Pending{}
+		return invalidate(p, packet.InvalidICMPType)
 	}
 	if c := t.lookup(key, p.Now); c != nil {
 		t.known(c, p, e)
 		return &Pending{known: c}
 	}
-	if e == fromB { // an answer that nobody asked for
-		return &Pending{}
+	if e == fromB {
+		return invalidate(p, packet.InvalidICMPAnswer)
 	}
-	return t.open(key, e, p, true)
+	return t.open(key, e, p, packet.NotInvalid)
 }
 
 // isError tells the ICMP types that quote the packet they are about:
@@ -58,16 +61,17 @@ func untracked(kind uint8) bool {
 
 // judgeError makes an error RELATED if the packet quoted at the given place of
 // the frame belongs to a known connection, and the error goes to its sender.
-func (t *Table) judgeError(p *packet.Packet, at uint32) {
+func (t *Table) judgeError(p *packet.Packet, at uint32) *Pending {
 	key, e, sender, ok := quotedKey(p, at)
-	if !ok {
-		return
+	if !ok || p.DstIP != sender {
+		return invalidate(p, packet.InvalidICMPQuote)
 	}
 	c := t.lookup(key, p.Now)
-	if c == nil || p.DstIP != sender {
-		return
+	if c == nil {
+		return invalidate(p, packet.InvalidICMPError)
 	}
 	// The error travels like an answer to the quoted packet.
 	p.State = packet.StateRelated
 	p.Direction = packet.Original << c.direction(e.inverse())
+	return &Pending{}
 }

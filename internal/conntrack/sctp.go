@@ -37,6 +37,7 @@ const (
 
 // sctpPacket is what the machine looks at.
 type sctpPacket struct {
+	fault      packet.Invalid // what take found, with sctpInvalid
 	tag        uint32
 	initTag    uint32      // of the INIT or INIT-ACK
 	seen       chunkSet    // all chunks
@@ -143,12 +144,12 @@ func (c *Connection) openSCTP(p *packet.Packet) bool {
 
 // sctpPacket is the machine for a packet of a live association. One that turns
 // out invalid leaves it as it was.
-func (c *Connection) sctpPacket(p *packet.Packet, dir int) sctpVerdict {
+func (c *Connection) sctpPacket(p *packet.Packet, dir int) (sctpVerdict, packet.Invalid) {
 	s, _ := readSCTP(p)
 	next := c.SCTP
 	verdict := next.take(&s, dir)
 	if verdict == sctpInvalid {
-		return verdict
+		return verdict, s.fault
 	}
 	if next.State == SCTPEstablished && c.SCTP.State != SCTPEstablished {
 		c.Assured = true
@@ -157,7 +158,7 @@ func (c *Connection) sctpPacket(p *packet.Packet, dir int) sctpVerdict {
 	if verdict == sctpAccept {
 		c.Expires = p.Now + sctpTimeouts[next.State]
 	}
-	return verdict
+	return verdict, packet.NotInvalid
 }
 
 // take judges a packet and takes it in. After sctpInvalid x is of no use.
@@ -168,6 +169,7 @@ func (c *Connection) sctpPacket(p *packet.Packet, dir int) sctpVerdict {
 func (x *SCTP) take(s *sctpPacket, dir int) sctpVerdict {
 	verdict := sctpAccept
 	old := x.State
+	s.fault = packet.InvalidSCTPTag
 	if !x.hasTag(s, dir) || !x.announce(s, dir) {
 		return sctpInvalid
 	}
@@ -177,6 +179,7 @@ func (x *SCTP) take(s *sctpPacket, dir int) sctpVerdict {
 	for _, chunk := range s.controls {
 		x.State = sctpNext[dir][chunk][x.State]
 		if x.State == sctpInvalidState {
+			s.fault = packet.InvalidSCTPState
 			return sctpInvalid
 		}
 	}

@@ -60,32 +60,37 @@ type Pending struct {
 //
 // Commit must be called with the result unless a rule drops the packet.
 func (t *Table) Classify(p *packet.Packet) *Pending {
-	p.State, p.Direction = 0, 0
+	p.State, p.Direction, p.Invalid = 0, 0, packet.NotInvalid
 	if p.Family == 0 {
 		return &Pending{}
 	}
-	p.State = packet.StateInvalid
 	if p.Have&packet.HaveLinkProto == 0 {
-		return &Pending{}
+		return invalidate(p, packet.InvalidHeader)
 	}
 	if p.LinkProto == packet.ProtoICMP || p.LinkProto == packet.ProtoICMPv6 {
 		return t.classifyICMP(p)
 	}
-	key, e, ok := packetKey(p)
-	if !ok {
-		return &Pending{}
+	key, e, fault := packetKey(p)
+	if fault != packet.NotInvalid {
+		return invalidate(p, fault)
 	}
-	valid := wellFormed(p)
+	fault = headerFault(p)
 	if c := t.lookup(key, p.Now); c != nil {
-		if !valid {
-			return &Pending{}
+		if fault != packet.NotInvalid {
+			return invalidate(p, fault)
 		}
 		if !t.known(c, p, e) {
 			return &Pending{known: c}
 		}
 		c.Expires = p.Now
 	}
-	return t.open(key, e, p, valid)
+	return t.open(key, e, p, fault)
+}
+
+// invalidate judges a packet that belongs to no connection and opens none.
+func invalidate(p *packet.Packet, why packet.Invalid) *Pending {
+	p.State, p.Invalid = packet.StateInvalid, why
+	return &Pending{}
 }
 
 // lookup finds a live connection.
@@ -103,13 +108,17 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 	state := c.stateOf(dir)
 	switch c.Proto {
 	case packet.ProtoTCP:
-		verdict := c.tcpPacket(p, dir)
+		verdict, fault := c.tcpPacket(p, dir)
 		t.requeue(c)
+		if verdict == tcpInvalid {
+			invalidate(p, fault)
+		}
 		if verdict == tcpInvalid || verdict == tcpReopen {
 			return verdict == tcpReopen
 		}
 	case packet.ProtoSCTP:
-		if c.sctpPacket(p, dir) == sctpInvalid {
+		if verdict, fault := c.sctpPacket(p, dir); verdict == sctpInvalid {
+			invalidate(p, fault)
 			return false
 		}
 	default:
@@ -123,25 +132,25 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 	return false
 }
 
-// open judges a packet without a connection.
-func (t *Table) open(key Key, e ends, p *packet.Packet, valid bool) *Pending {
+// open judges a packet without a connection, whose header may have a fault.
+func (t *Table) open(key Key, e ends, p *packet.Packet, fault packet.Invalid) *Pending {
 	// An announcement is used up even by a packet that turns out invalid.
 	expected := t.Expect != nil && t.Expect(p)
-	if !valid {
-		return &Pending{}
+	if fault != packet.NotInvalid {
+		return invalidate(p, fault)
 	}
 	c := &Connection{Key: key, OriginB: e == fromB, Expected: expected, Created: p.Now}
-	opens := true
 	switch key.Proto {
 	case packet.ProtoTCP:
-		opens = c.openTCP(p, t.config.PickUp)
+		if !c.openTCP(p, t.config.PickUp) {
+			return invalidate(p, packet.InvalidTCPOpening)
+		}
 	case packet.ProtoSCTP:
-		opens = c.openSCTP(p)
+		if !c.openSCTP(p) {
+			return invalidate(p, packet.InvalidSCTPOpening)
+		}
 	default:
 		c.refresh(p.Now)
-	}
-	if !opens {
-		return &Pending{}
 	}
 	c.count(p, original)
 	p.State, p.Direction = c.stateOf(original), packet.Original

@@ -235,3 +235,17 @@ func TestConnectionString(t *testing.T) {
 		}
 	}
 }
+
+func TestCausesOfInvalid(t *testing.T) {
+	conntracktest.RunInvalid(t, func(t *testing.T) func([]byte, bool, int64) (packet.State, packet.Invalid) {
+		table := conntrack.NewTable(conntrack.Config{})
+		return func(frame []byte, out bool, now int64) (packet.State, packet.Invalid) {
+			p := packet.Decode(frame, out)
+			p.Now = now
+			if err := table.Commit(table.Classify(&p)); err != nil {
+				t.Fatal(err)
+			}
+			return p.State, p.Invalid
+		}
+	})
+}

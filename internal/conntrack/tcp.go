@@ -155,8 +155,9 @@ func (t *TCP) beLiberal() {
 	t.side[reply].flags |= liberal
 }
 
-// tcpPacket is the machine for a segment of a live connection.
-func (c *Connection) tcpPacket(p *packet.Packet, dir int) tcpVerdict {
+// tcpPacket is the machine for a segment of a live connection. With tcpInvalid
+// comes the segment's fault.
+func (c *Connection) tcpPacket(p *packet.Packet, dir int) (tcpVerdict, packet.Invalid) {
 	s := newSegment(p)
 	t := &c.TCP
 	if s.isPartial {
@@ -166,24 +167,24 @@ func (c *Connection) tcpPacket(p *packet.Packet, dir int) tcpVerdict {
 	next := tcpNext[dir][s.event][old]
 	if next == SynSent && old >= TimeWait {
 		if t.mayReopen(dir) {
-			return tcpReopen
+			return tcpReopen, packet.NotInvalid
 		}
 		next = ignored
 	}
 	check := true // against the windows
 	switch {
 	case next == invalid:
-		return tcpInvalid
+		return tcpInvalid, packet.InvalidTCPState
 	case next == ignored:
 		if !t.outOfStep(&s, dir) {
 			t.ignore(&s, dir)
-			return tcpIgnore
+			return tcpIgnore, packet.NotInvalid
 		}
 		t.resync(dir)
 		old, next = SynSent, SynReceived
 	case next == TimeWait && t.isChallengeACK(&s, dir):
 		t.lastFlags &^= challengeACK
-		return tcpIgnore
+		return tcpIgnore, packet.NotInvalid
 	case next == SynSent2:
 		t.lastFlags |= simultaneous
 	case next == SynReceived && dir == reply && s.event == eventACK && t.lastFlags&simultaneous != 0:
@@ -191,7 +192,7 @@ func (c *Connection) tcpPacket(p *packet.Packet, dir int) tcpVerdict {
 	case s.event == eventRST:
 		switch c.judgeReset(&s, dir) {
 		case resetForged:
-			return tcpInvalid
+			return tcpInvalid, packet.InvalidTCPReset
 		case resetBelieved:
 			check = false
 		case resetChallenged:
@@ -202,9 +203,9 @@ func (c *Connection) tcpPacket(p *packet.Packet, dir int) tcpVerdict {
 		switch verdict := t.inWindow(&s, dir); verdict {
 		case tcpInvalid:
 			c.shrink(&s, dir, p.Now)
-			return verdict
+			return verdict, packet.InvalidTCPWindow
 		case tcpIgnore:
-			return verdict
+			return verdict, packet.NotInvalid
 		}
 	}
 	t.lastEvent, t.lastDirection = s.event, dir
@@ -213,7 +214,7 @@ func (c *Connection) tcpPacket(p *packet.Packet, dir int) tcpVerdict {
 		t.side[dir].flags |= closedFirst
 	}
 	c.refreshTCP(&s, old, p.Now)
-	return tcpAccept
+	return tcpAccept, packet.NotInvalid
 }
 
 // mayReopen tells whether a SYN in TIME_WAIT or CLOSE opens a new connection:

@@ -2,29 +2,44 @@ package conntrack
 
 import "tapgate/internal/packet"
 
-// wellFormed tells whether the transport header makes sense to the tracker.
+// headerFault tells what makes no sense to the tracker in the transport header.
 // Checksums are not verified: the sender's device may be asked to fill them in,
 // and a receiver drops what is wrong.
-func wellFormed(p *packet.Packet) bool {
+func headerFault(p *packet.Packet) packet.Invalid {
 	switch p.LinkProto {
 	case packet.ProtoTCP:
-		_, ok := eventOf(p.TCPFlags)
-		return p.Have&packet.HaveTCPOptions != 0 && ok
+		if p.Have&packet.HaveTCPOptions == 0 {
+			return packet.InvalidHeader
+		}
+		if _, ok := eventOf(p.TCPFlags); !ok {
+			return packet.InvalidTCPFlags
+		}
 	case packet.ProtoUDP:
-		return p.L4Length >= 8 && p.UDPLength >= 8 && fits(p)
+		if p.L4Length < 8 {
+			return packet.InvalidHeader
+		}
+		if p.UDPLength < 8 || !fits(p) {
+			return packet.InvalidLength
+		}
 	case packet.ProtoUDPLite:
 		if p.L4Length < 8 {
-			return false
+			return packet.InvalidHeader
 		}
 		// The length field is the checksum's coverage, 0 for everything; the
 		// checksum is compulsory (RFC 3828 section 3.1).
 		coverage := p.UDPLength == 0 || p.UDPLength >= 8 && fits(p)
-		return coverage && be.Uint16(l4(p)[6:]) != 0
+		if !coverage || be.Uint16(l4(p)[6:]) == 0 {
+			return packet.InvalidLength
+		}
 	case packet.ProtoSCTP:
-		_, ok := readSCTP(p)
-		return ok
+		if p.L4Length < sctpHeader {
+			return packet.InvalidHeader
+		}
+		if _, ok := readSCTP(p); !ok {
+			return packet.InvalidSCTPChunks
+		}
 	}
-	return true
+	return packet.NotInvalid
 }
 
 // fits tells whether UDP's length field claims no more than is there. The

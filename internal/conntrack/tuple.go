@@ -111,23 +111,23 @@ func icmpQuestion(proto, kind uint8) (question uint8, e ends, ok bool) {
 }
 
 // packetKey names the connection that a packet which is not ICMP belongs to.
-// ok is false if the packet is too short to tell or cannot have an answer.
-func packetKey(p *packet.Packet) (k Key, e ends, ok bool) {
+// It has none if it is too short to tell or cannot have an answer.
+func packetKey(p *packet.Packet) (k Key, e ends, fault packet.Invalid) {
 	t := tuple{family: p.Family, proto: p.LinkProto, src: p.SrcIP, dst: p.DstIP}
 	switch {
 	case hasPorts(t.proto):
 		if p.Have&packet.HavePorts == 0 {
-			return Key{}, 0, false
+			return Key{}, 0, packet.InvalidHeader
 		}
 		t.srcPort, t.dstPort = p.SrcPort, p.DstPort
 	case t.proto == protoGRE:
-		t.dstPort, ok = greCall(l4(p))
-		if !ok {
-			return Key{}, 0, false
+		var ok bool
+		if t.dstPort, ok = greCall(l4(p)); !ok {
+			return Key{}, 0, packet.InvalidGRE
 		}
 	}
 	k, e = t.key()
-	return k, e, true
+	return k, e, packet.NotInvalid
 }
 
 // l4 is the packet's transport header and payload.

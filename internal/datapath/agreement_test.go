@@ -38,7 +38,7 @@ func newPair(t testing.TB, p *policy.Policy) *pair {
 func (p *pair) run(t interface{ Fatal(...any) }, frame []byte, out bool, now int64) (evaluated, ran TestResult, r eval.Result) {
 	r = p.eval.Decide(frame, out, now)
 	var err error
-	evaluated = TestResult{r.Verdict, r.Reason, -1, r.Packet.State, r.Packet.Direction}
+	evaluated = TestResult{r.Verdict, r.Reason, -1, r.Packet.State, r.Packet.Direction, r.Packet.Invalid}
 	if r.Clause != nil {
 		evaluated.Clause = r.Clause.ID
 	}
@@ -56,6 +56,7 @@ type tally struct {
 	reasons [verdict.NumReasons]int
 	states  map[packet.State]int
 	sctp    map[packet.State]int // of SCTP packets
+	invalid [packet.NumInvalid]int
 	replies int
 	// answers counts them by kind, suppressed those over the limit.
 	answers    map[reject.Kind]int
@@ -69,6 +70,7 @@ func (n *tally) add(r TestResult, proto uint8) {
 	defer n.Unlock()
 	n.reasons[r.Reason]++
 	n.states[r.State]++
+	n.invalid[r.Invalid]++
 	if proto == packet.ProtoSCTP {
 		n.sctp[r.State]++
 	}
@@ -115,7 +117,7 @@ func (n *tally) addSets(matched []*policy.Clause) {
 }
 
 // TestEnginesAgree gives random sequences of packets to random policies:
-// verdict, reason, clause, state, direction, and the answer to a rejected packet
+// verdict, reason, clause, state with the cause of INVALID, direction, and the answer to a rejected packet
 // must be the same in the evaluator and in the kernel. It runs -rapid.checks policies in each of four
 // workers.
 func TestEnginesAgree(t *testing.T) {
@@ -129,7 +131,7 @@ func TestEnginesAgree(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("reasons %v, states %v, of SCTP %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d", met.reasons, met.states, met.sctp, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet)
+	t.Logf("reasons %v, states %v, of SCTP %v, invalid %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d", met.reasons, met.states, met.sctp, met.invalid, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet)
 	if testing.Short() {
 		return // too few draws to meet everything
 	}
@@ -150,6 +152,12 @@ func TestEnginesAgree(t *testing.T) {
 	for state := packet.StateNew; state <= packet.StateUntracked; state <<= 1 {
 		if met.states[state] == 0 {
 			t.Errorf("no packet had state %d", state)
+		}
+	}
+	for why := range packet.NumInvalid {
+		seldom := why == packet.InvalidTCPWindow || why == packet.InvalidTCPReset // TestCausesOfInvalid has them
+		if met.invalid[why] == 0 && !seldom {
+			t.Errorf("no packet was INVALID for %q", why)
 		}
 	}
 	for _, state := range []packet.State{packet.StateNew, packet.StateEstablished, packet.StateInvalid} {

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
 )
@@ -29,12 +30,17 @@ type Totals struct {
 	Dropped Counter `json:"dropped"`
 	// Reasons of the dropped packets, by verdict.Reason.
 	Reasons [verdict.NumReasons]uint64 `json:"reasons"`
+	// Invalid counts packets that were INVALID, passed or dropped, by cause.
+	Invalid [packet.NumInvalid]uint64 `json:"invalid"`
 }
 
 func (t Totals) plus(o Totals) Totals {
 	t.Passed, t.Dropped = t.Passed.plus(o.Passed), t.Dropped.plus(o.Dropped)
 	for i := range t.Reasons {
 		t.Reasons[i] += o.Reasons[i]
+	}
+	for i := range t.Invalid {
+		t.Invalid[i] += o.Invalid[i]
 	}
 	return t
 }
@@ -153,7 +159,26 @@ func (g *generation) counts() (counts, error) {
 		// Programs of another version may know fewer or more reasons.
 		copy(c.Totals[d].Reasons[:], words[4:])
 	}
-	return c, nil
+	return c, g.countInvalid(&c)
+}
+
+func (g *generation) countInvalid(c *counts) error {
+	invalid, err := g.openMap("invalid")
+	if errors.Is(err, fs.ErrNotExist) { // programs of a version that did not count them
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the counters of invalid packets: %w", err)
+	}
+	defer invalid.Close()
+	for _, d := range policy.Directions {
+		words, err := sumOverCPUs(invalid, uint32(d))
+		if err != nil {
+			return fmt.Errorf("read the counters of invalid packets: %w", err)
+		}
+		copy(c.Totals[d].Invalid[:], words)
+	}
+	return nil
 }
 
 func counterOf(words []uint64) Counter { return Counter{words[0], words[1]} }

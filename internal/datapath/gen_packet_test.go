@@ -27,7 +27,7 @@ type flow struct {
 }
 
 func drawFlow(t *source) flow {
-	f := flow{v6: t.chance(30), proto: byte(oneOf(t, []uint64{6, 6, 6, 17, 17, 1, 1, 2, 50, 132, 132, 132, 136, 33, 253}))}
+	f := flow{v6: t.chance(30), proto: byte(oneOf(t, []uint64{6, 6, 6, 17, 17, 1, 1, 2, 47, 50, 132, 132, 132, 136, 33, 253}))}
 	pool := poolIPv4
 	if f.v6 {
 		pool = poolIPv6
@@ -232,7 +232,10 @@ func drawTransport(t *source, f flow, out bool) []byte {
 		b := f.ports(out)
 		length := 8 + len(payload) + oneOf(t, []int{0, 0, 0, 0, 1, -1})
 		b = be.AppendUint16(b, uint16(length))
-		return append(append(b, 0, 0), payload...)
+		return append(append(b, 0, oneOf(t, []byte{0, 1})), payload...)
+	case 47:
+		b := []byte{0, oneOf(t, []byte{0, 1, 1}), 0x88, oneOf(t, []byte{0x0b, 0x0b, 0}), 0, 0, 0, byte(t.between(0, 2))}
+		return append(b, payload...)
 	case 132:
 		return drawSCTP(t, f, out)
 	case 33:

@@ -42,7 +42,7 @@ type generation struct {
 
 // pinnedMaps are the maps of a generation that are pinned in its directory:
 // those that are read, and those that the next generation takes over.
-var pinnedMaps = append([]string{"clauses", "totals"}, keptMaps...)
+var pinnedMaps = append([]string{"clauses", "totals", "invalid"}, keptMaps...)
 
 // load makes the programs of a spec, both at once: verifying takes the time.
 func load(spec *ebpf.CollectionSpec, replacements map[string]*ebpf.Map) (*ebpf.Collection, error) {

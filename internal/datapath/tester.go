@@ -20,6 +20,8 @@ type TestResult struct {
 	Clause    int
 	State     packet.State
 	Direction packet.Direction
+	// Invalid is why the state is INVALID.
+	Invalid packet.Invalid
 }
 
 // Tester runs a policy's two programs on frames without a device
@@ -34,9 +36,9 @@ type Tester struct {
 
 // testState mirrors struct test.
 type testState struct {
-	Now  uint64
-	Port uint32
-	_    uint32
+	Now     uint64
+	Port    uint32
+	Invalid uint32
 }
 
 // NewTester loads a policy. It needs CAP_BPF and CAP_NET_ADMIN.
@@ -125,7 +127,15 @@ func (t *Tester) runNow(options *ebpf.RunOptions, out bool) (TestResult, error) 
 	if err != nil {
 		return TestResult{}, fmt.Errorf("test run of %d bytes: %w", len(options.Data), err)
 	}
-	return decodeResult(code), nil
+	r := decodeResult(code)
+	if r.State == packet.StateInvalid {
+		var after testState
+		if err := t.test.Lookup(uint32(0), &after); err != nil {
+			return TestResult{}, fmt.Errorf("ask why the packet is INVALID: %w", err)
+		}
+		r.Invalid = packet.Invalid(after.Invalid)
+	}
+	return r, nil
 }
 
 // decodeResult undoes test_result in skeleton.c.

@@ -104,7 +104,8 @@ type Packet struct {
 	STPType, STPFlags                  uint8
 	State                              State
 	Direction                          Direction
-	Family                             uint8 // 4, 6; 0: the network stage does not see it
+	Invalid                            Invalid // why the state is INVALID
+	Family                             uint8   // 4, 6; 0: the network stage does not see it
 	Fragment                           Fragment
 	Malformed                          Malformed
 	MoreFragments                      bool

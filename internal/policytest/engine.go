@@ -39,6 +39,8 @@ type Outcome struct {
 	Clause    *policy.Clause
 	State     packet.State
 	Direction packet.Direction
+	// Invalid is why the state is INVALID.
+	Invalid packet.Invalid
 }
 
 // Expect is the outcome in the words of a test.
@@ -55,6 +57,9 @@ func (o Outcome) String() string {
 		s += fmt.Sprintf(", %s of filter %s: %s", c.Origin, c.Origin.Filter, c)
 	}
 	if state := stateNames[o.State]; state != "" {
+		if o.Invalid != packet.NotInvalid {
+			state += ": " + o.Invalid.String()
+		}
 		s += " [" + state + directionNames[o.Direction] + "]"
 	}
 	return s
@@ -84,7 +89,7 @@ func (e *evaluator) run(frame []byte, out bool, now int64) (Outcome, eval.Result
 	r := e.eval.Decide(frame, out, now)
 	return Outcome{
 		Verdict: r.Verdict, Reason: r.Reason, Clause: r.Clause,
-		State: r.Packet.State, Direction: r.Packet.Direction,
+		State: r.Packet.State, Direction: r.Packet.Direction, Invalid: r.Packet.Invalid,
 	}, r
 }
 
@@ -107,7 +112,7 @@ func (e *program) run(frame []byte, out bool, now int64) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	o := Outcome{Verdict: r.Verdict, Reason: r.Reason, State: r.State, Direction: r.Direction}
+	o := Outcome{Verdict: r.Verdict, Reason: r.Reason, State: r.State, Direction: r.Direction, Invalid: r.Invalid}
 	if r.Clause >= 0 {
 		if r.Clause >= len(e.policy.Clauses) {
 			return Outcome{}, fmt.Errorf("the program names clause %d of %d", r.Clause, len(e.policy.Clauses))

@@ -219,21 +219,28 @@ static __always_inline bool icmpv6_untracked(__u8 type)
 }
 
 /* The key of an ICMP packet's connection, or of the one that an error is
- * about. Sets the state of packets that have none. */
+ * about. Sets the state of packets that have none, or what is wrong. */
 static __always_inline bool key_of_icmp(struct __sk_buff *skb, struct packet *p, struct track *t)
 {
 	bool v6 = p->link_proto == PROTO_ICMPV6;
 	__u8 type = p->icmp_type;
 
-	if (v6 != (p->family == 6) || p->l4_length < ICMP_HEADER)
+	p->invalid = INVALID_ICMP_TYPE;
+	if (v6 != (p->family == 6))
 		return false;
+	if (p->l4_length < ICMP_HEADER) {
+		p->invalid = INVALID_HEADER;
+		return false;
+	}
 	if (v6 && icmpv6_untracked(type)) {
 		p->state = STATE_UNTRACKED;
+		p->invalid = NOT_INVALID;
 		return false;
 	}
 	if (v6 ? type < 128 || type == ICMPV6_REDIRECT : icmp_is_error(type)) {
 		__u32 at = p->l4_offset + ICMP_HEADER;
 
+		p->invalid = INVALID_ICMP_QUOTE;
 		if (v6 && type == ICMPV6_REDIRECT)
 			at = redirect_quote(skb, p);
 		return at && key_quoted(skb, p, t, at);
@@ -241,7 +248,7 @@ static __always_inline bool key_of_icmp(struct __sk_buff *skb, struct packet *p,
 	return key_icmp(t, type, p->icmp_code, p->icmp_id);
 }
 
-/* The key of a packet's connection; false if it has none. */
+/* The key of a packet's connection. If it has none: false, with what is wrong. */
 static __always_inline bool key_of_packet(struct __sk_buff *skb, struct packet *p, struct track *t)
 {
 	struct conn_key *k = &t->key;
@@ -265,6 +272,7 @@ static __always_inline bool key_of_packet(struct __sk_buff *skb, struct packet *
 		k->b_port = p->dst_port;
 	} else if (k->proto == PROTO_GRE &&
 		   !key_gre(skb, k, p->l4_offset, p->l4_offset + p->l4_length)) {
+		p->invalid = INVALID_GRE;
 		return false;
 	}
 	key_order(t);

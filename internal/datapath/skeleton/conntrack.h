@@ -25,25 +25,34 @@
 #include "conn_find.h"
 #include "admission.h"
 
-/* Whether the transport header makes sense to the tracker. */
-static __always_inline bool well_formed(struct __sk_buff *skb, struct packet *p, struct track *t)
+/* What makes no sense to the tracker in the transport header. */
+static __always_inline enum invalid header_fault(struct __sk_buff *skb, struct packet *p, struct track *t)
 {
 	bool fits = p->fragment == FRAGMENT_FIRST || p->udp_length <= p->l4_length;
 	__u16 checksum;
 
 	switch (p->link_proto) {
 	case PROTO_TCP:
-		return p->have & HAVE_TCP_OPTIONS && tcp_event(p->tcp_flags) != EVENT_NONE;
+		if (!(p->have & HAVE_TCP_OPTIONS))
+			return INVALID_HEADER;
+		return tcp_event(p->tcp_flags) == EVENT_NONE ? INVALID_TCP_FLAGS : NOT_INVALID;
 	case PROTO_UDP:
-		return p->l4_length >= 8 && p->udp_length >= 8 && fits;
+		if (p->l4_length < 8)
+			return INVALID_HEADER;
+		return p->udp_length < 8 || !fits ? INVALID_LENGTH : NOT_INVALID;
 	case PROTO_UDPLITE:
-		if (p->l4_length < 8 || (p->udp_length && (p->udp_length < 8 || !fits)))
-			return false;
-		return bpf_skb_load_bytes(skb, p->l4_offset + 6, &checksum, 2) == 0 && checksum;
+		if (p->l4_length < 8)
+			return INVALID_HEADER;
+		if ((p->udp_length && (p->udp_length < 8 || !fits)) ||
+		    bpf_skb_load_bytes(skb, p->l4_offset + 6, &checksum, 2) < 0 || !checksum)
+			return INVALID_LENGTH;
+		return NOT_INVALID;
 	case PROTO_SCTP:
-		return sctp_read(skb, p, &t->sctp);
+		if (p->l4_length < SCTP_HEADER)
+			return INVALID_HEADER;
+		return sctp_read(skb, p, &t->sctp) ? NOT_INVALID : INVALID_SCTP_CHUNKS;
 	}
-	return true;
+	return NOT_INVALID;
 }
 
 static __always_inline __u32 conn_direction(__u32 flags, __u8 ends)
@@ -97,6 +106,14 @@ static __always_inline void conn_judged(struct packet *p, __u32 flags, __u32 dir
 {
 	p->state = conn_state(flags, dir);
 	p->direction = DIRECTION_ORIGINAL << dir;
+	p->invalid = NOT_INVALID;
+}
+
+static __always_inline void conn_invalid(struct packet *p, __u32 why)
+{
+	p->state = STATE_INVALID;
+	p->direction = 0;
+	p->invalid = why;
 }
 
 /* Puts a connection that may be given up into the queue. */
@@ -147,8 +164,7 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 			c->flow.expires = p->now;
 			break;
 		case TCP_VERDICT_INVALID:
-			p->state = STATE_INVALID;
-			p->direction = 0;
+			conn_invalid(p, t->segment.invalid);
 			known = KNOWN;
 			break;
 		default:
@@ -185,8 +201,7 @@ static __noinline enum known known_sctp(struct packet *p, struct track *t, struc
 		dir = *direction;
 		conn_judged(p, c->flow.flags, dir);
 		if (sctp_judge(&c->flow, &t->sctp, dir) == SCTP_VERDICT_INVALID) {
-			p->state = STATE_INVALID;
-			p->direction = 0;
+			conn_invalid(p, t->sctp.invalid);
 		} else {
 			if (dir)
 				c->flow.flags |= CONN_SEEN_REPLY;
@@ -224,31 +239,33 @@ static __always_inline void conn_judge_error(struct packet *p, struct track *t, 
 	if (!conn_live(c, t->fresh.tag, p->now))
 		return;
 	p->state = STATE_RELATED;
+	p->invalid = NOT_INVALID;
 	p->direction = DIRECTION_ORIGINAL << conn_direction(READ_ONCE(c->flow.flags), ends);
 }
 
-/* A packet without a connection. */
-static __always_inline void conn_open(struct packet *p, struct track *t, bool valid, __u32 length)
+/* A packet without a connection, whose header may have a fault. */
+static __always_inline void conn_open(struct packet *p, struct track *t, enum invalid fault, __u32 length)
 {
 	struct flow *f = &t->fresh.flow;
 	__u32 flags = t->ends == FROM_B ? CONN_ORIGIN_B : 0;
 
+	conn_invalid(p, t->answer ? INVALID_ICMP_ANSWER : fault);
 	if (t->answer)
 		return;
-	p->state = STATE_INVALID;
-	p->direction = 0;
 	/* An announcement is used up even by a packet that turns out invalid. */
 	if (config.helpers && expectation_take(p, t))
 		flags |= CONN_EXPECTED;
-	if (!valid)
+	if (fault)
 		return;
 	__builtin_memset(f, 0, sizeof(*f));
 	f->created = p->now;
 	if (p->link_proto == PROTO_TCP) {
 		tcp_segment_read(p, &t->segment);
+		p->invalid = INVALID_TCP_OPENING;
 		if (!tcp_open(f, &t->segment))
 			return;
 	} else if (p->link_proto == PROTO_SCTP) {
+		p->invalid = INVALID_SCTP_OPENING;
 		if (!sctp_open(f, &t->sctp))
 			return;
 	} else {
@@ -271,15 +288,16 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	__u32 length = skb->len;
 	struct connection *c;
 	struct conn_lock *lock;
+	enum invalid fault;
 	void *shard;
-	bool valid;
 
 	p->state = 0;
 	p->direction = 0;
+	p->invalid = NOT_INVALID;
 	t->pending = 0;
 	if (!p->family)
 		return;
-	p->state = STATE_INVALID;
+	conn_invalid(p, INVALID_HEADER);
 	if (!(p->have & HAVE_LINK_PROTO) || !key_of_packet(skb, p, t))
 		return;
 	t->fresh.tag = conn_tag(&t->key);
@@ -287,9 +305,10 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	lock = conn_lock(t->fresh.tag);
 	if (!shard || !lock)
 		return;
-	valid = well_formed(skb, p, t);
+	fault = header_fault(skb, p, t);
 	c = bpf_map_lookup_elem(shard, &t->key);
 	if (t->quoted) {
+		p->invalid = INVALID_ICMP_ERROR;
 		if (c)
 			conn_judge_error(p, t, c);
 		return;
@@ -297,7 +316,8 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	if (c) {
 		enum known known = UNKNOWN;
 
-		if (!valid)
+		p->invalid = fault;
+		if (fault)
 			known = conn_live(c, t->fresh.tag, p->now) ? KNOWN : UNKNOWN;
 		else if (p->link_proto == PROTO_TCP)
 			known = known_tcp(p, t, c, lock, length);
@@ -308,7 +328,7 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 		if (known == KNOWN)
 			return;
 	}
-	conn_open(p, t, valid, length);
+	conn_open(p, t, fault, length);
 }
 
 /* Makes an entry. Returns 0, or why there is none. */

@@ -97,7 +97,8 @@ struct tcp_segment {
 	__u8 flags;		/* of the header */
 	__u8 scale, offers;	/* SYN: window scale, SIDE_SCALE_SEEN and SIDE_SACK_PERMITTED */
 	__u8 partial;		/* first fragment of a longer segment: end is too low */
-	__u8 pad[3];
+	__u8 invalid;		/* enum invalid, with TCP_VERDICT_INVALID */
+	__u8 pad[2];
 	__u32 slot;		/* for forget() */
 };
 
@@ -116,7 +117,8 @@ struct sctp_packet {
 	__u8 direction;
 	__u8 verdict;			/* enum sctp_verdict so far */
 	__u8 old, state;		/* of the association, before and after */
-	__u8 pad[2];
+	__u8 invalid;			/* enum invalid, with SCTP_VERDICT_INVALID */
+	__u8 pad;
 	struct sctp_flow next;
 };
 

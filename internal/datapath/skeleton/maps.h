@@ -3,6 +3,8 @@
 #ifndef TAPGATE_MAPS_H
 #define TAPGATE_MAPS_H
 
+#include "packet.h"
+
 #define SECOND 1000000000ULL
 
 /*
@@ -29,7 +31,7 @@ const volatile struct config config = {};
 struct test {
 	__u64 now;
 	__u32 port;
-	__u32 pad;
+	enum invalid invalid;	/* why the last packet was that was so */
 };
 
 struct {

@@ -45,6 +45,29 @@ enum malformed {
 	UNREADABLE,		/* header bytes that could not be read */
 };
 
+/* Why a packet's state is INVALID. internal/packet/invalid.go says what each
+ * one means. */
+enum invalid {
+	NOT_INVALID = 0,
+	INVALID_HEADER,
+	INVALID_LENGTH,
+	INVALID_TCP_FLAGS,
+	INVALID_TCP_OPENING,
+	INVALID_TCP_STATE,
+	INVALID_TCP_WINDOW,
+	INVALID_TCP_RESET,
+	INVALID_SCTP_CHUNKS,
+	INVALID_SCTP_OPENING,
+	INVALID_SCTP_TAG,
+	INVALID_SCTP_STATE,
+	INVALID_ICMP_TYPE,
+	INVALID_ICMP_ANSWER,
+	INVALID_ICMP_QUOTE,
+	INVALID_ICMP_ERROR,
+	INVALID_GRE,
+	INVALIDS,
+};
+
 struct packet {
 	__u64 src_mac, dst_mac;
 	__u64 src_ip[2], dst_ip[2];	/* upper and lower half; IPv4 in the lower */
@@ -82,6 +105,7 @@ struct packet {
 	__u8 tcp_sack_permitted;
 	__u8 tcp_sack_seen;
 	__u8 out;			/* 1: sent by the guest */
+	__u8 invalid;			/* enum invalid, set by the tracker */
 	__u8 option_at, options_ended;	/* where the walk over TCP options stands */
 	__u16 icmp_id;
 	__u16 tcp_window;

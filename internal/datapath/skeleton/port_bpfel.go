@@ -23,6 +23,7 @@ const (
 	portMapCounted      = "counted"
 	portMapExpectations = "expectations"
 	portMapFragments    = "fragments"
+	portMapInvalid      = "invalid"
 	portMapLimiting     = "limiting"
 	portMapLocks        = "locks"
 	portMapPorts        = "ports"
@@ -97,6 +98,7 @@ type portMapSpecs struct {
 	Counted      *ebpf.MapSpec `ebpf:"counted"`
 	Expectations *ebpf.MapSpec `ebpf:"expectations"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Invalid      *ebpf.MapSpec `ebpf:"invalid"`
 	Limiting     *ebpf.MapSpec `ebpf:"limiting"`
 	Locks        *ebpf.MapSpec `ebpf:"locks"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
@@ -145,6 +147,7 @@ type portMaps struct {
 	Counted      *ebpf.Map `ebpf:"counted"`
 	Expectations *ebpf.Map `ebpf:"expectations"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Invalid      *ebpf.Map `ebpf:"invalid"`
 	Limiting     *ebpf.Map `ebpf:"limiting"`
 	Locks        *ebpf.Map `ebpf:"locks"`
 	Ports        *ebpf.Map `ebpf:"ports"`
@@ -168,6 +171,7 @@ func (m *portMaps) Close() error {
 		m.Counted,
 		m.Expectations,
 		m.Fragments,
+		m.Invalid,
 		m.Limiting,
 		m.Locks,
 		m.Ports,

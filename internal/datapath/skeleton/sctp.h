@@ -169,6 +169,7 @@ static __always_inline enum sctp_verdict sctp_take(sctp_packet *s, __u32 dir)
 {
 	s->verdict = SCTP_VERDICT_ACCEPT;
 	s->old = s->state;
+	s->invalid = INVALID_SCTP_TAG;
 	if (!sctp_has_tag(s, dir) || !sctp_announce(s, dir))
 		return SCTP_VERDICT_INVALID;
 	if (s->heartbeats)
@@ -178,8 +179,10 @@ static __always_inline enum sctp_verdict sctp_take(sctp_packet *s, __u32 dir)
 			break;
 		s->state = sctp_next[dir & 1][s->control[i] & 15][s->state & 15];
 	}
-	if (s->state == SCTP_INVALID)
+	if (s->state == SCTP_INVALID) {
+		s->invalid = INVALID_SCTP_STATE;
 		return SCTP_VERDICT_INVALID;
+	}
 	if (s->seen & CHUNK_SET(CHUNK_INIT) && s->old == SCTP_CLOSED && s->state == SCTP_CLOSED)
 		return SCTP_VERDICT_IGNORE;
 	return s->verdict;

@@ -54,6 +54,18 @@ struct {
 	__type(value, struct totals);
 } totals SEC(".maps");
 
+/* Packets by enum invalid. By direction, as totals. */
+struct invalid_packets {
+	__u64 packets[INVALIDS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct invalid_packets);
+} invalid SEC(".maps");
+
 /* Too large for the stack. Programs run with bottom halves disabled, so none
  * interrupts another on the same CPU. */
 struct scratch {
@@ -91,6 +103,21 @@ __noinline int count_clause(__u32 clause)
 	return 0;
 }
 
+static __always_inline void count_invalid(struct packet *p)
+{
+	__u32 direction = p->out;
+	struct invalid_packets *counts = bpf_map_lookup_elem(&invalid, &direction);
+
+	if (counts && p->invalid < INVALIDS)
+		counts->packets[p->invalid]++;
+	if (config.testing) {
+		struct test *t = get_test();
+
+		if (t)
+			t->invalid = p->invalid;
+	}
+}
+
 /*
  * The steps that cost the verifier most are global functions: it checks each
  * once by itself, and not again for every path that leads there. They return
@@ -113,6 +140,8 @@ __noinline int classify(struct __sk_buff *skb)
 	if (!s)
 		return REASON_INTERNAL;
 	conn_classify(skb, &s->packet, &s->track);
+	if (s->packet.state == STATE_INVALID)
+		count_invalid(&s->packet);
 	return 0;
 }
 

@@ -371,8 +371,10 @@ static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, 
 			return TCP_VERDICT_REOPEN;
 		next = TCP_IGNORED;
 	}
-	if (next == TCP_INVALID)
+	if (next == TCP_INVALID) {
+		s->invalid = INVALID_TCP_STATE;
 		return TCP_VERDICT_INVALID;
+	}
 	if (next == TCP_IGNORED) {
 		if (!tcp_out_of_step(f, s, dir)) {
 			tcp_ignore(f, s, dir);
@@ -392,6 +394,7 @@ static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, 
 	} else if (s->event == EVENT_RST) {
 		switch (tcp_judge_reset(f, to, s, dir)) {
 		case RESET_FORGED:
+			s->invalid = INVALID_TCP_RESET;
 			return TCP_VERDICT_INVALID;
 		case RESET_BELIEVED:
 			check = 0;
@@ -408,6 +411,7 @@ static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, 
 	if (forget(s, check)) {
 		enum tcp_verdict verdict = tcp_in_window(f, from, to, s, dir);
 
+		s->invalid = INVALID_TCP_WINDOW;
 		if (verdict == TCP_VERDICT_INVALID)
 			tcp_shrink(f, s, dir);
 		if (verdict != TCP_VERDICT_ACCEPT)
