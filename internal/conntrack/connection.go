@@ -19,6 +19,7 @@ const (
 type Connection struct {
 	Key
 	OriginB   bool  // end B sent the first packet
+	Out       bool  // the guest sent the first packet
 	SeenReply bool  // never unset
 	Expected  bool  // announced by a helper: RELATED until a reply is seen
 	Assured   bool  // traffic both ways, beyond the opening
@@ -28,8 +29,11 @@ type Connection struct {
 	Bytes     [2]uint64 // whole frames
 	TCP       TCP
 	SCTP      SCTP
-	begun     [2]bool // a helper has seen payload
-	ticket    uint32  // its place in the table's queue, 0 for none
+	// Admitted is the name of the clause that passed the first packet, 0 if none
+	// did: it passed because nothing stopped it.
+	Admitted uint64
+	begun    [2]bool // a helper has seen payload
+	ticket   uint32  // its place in the table's queue, 0 for none
 }
 
 // live tells whether the entry still counts.

@@ -53,6 +53,14 @@ type Pending struct {
 	now        int64
 }
 
+// Admit names the clause because of which the packet's connection, if it opens
+// one, may be committed.
+func (p *Pending) Admit(clause uint64) {
+	if p.connection != nil {
+		p.connection.Admitted = clause
+	}
+}
+
 // Classify sets the packet's State and Direction as of p.Now and updates the
 // connection that it belongs to. Packets that the network stage does not see
 // have no state. Later fragments must not be handed in: they share the state of
@@ -139,7 +147,7 @@ func (t *Table) open(key Key, e ends, p *packet.Packet, fault packet.Invalid) *P
 	if fault != packet.NotInvalid {
 		return invalidate(p, fault)
 	}
-	c := &Connection{Key: key, OriginB: e == fromB, Expected: expected, Created: p.Now}
+	c := &Connection{Key: key, OriginB: e == fromB, Out: p.Out, Expected: expected, Created: p.Now}
 	switch key.Proto {
 	case packet.ProtoTCP:
 		if !c.openTCP(p, t.config.PickUp) {

@@ -118,7 +118,7 @@ func (n *tally) addSets(matched []*policy.Clause) {
 
 // TestEnginesAgree gives random sequences of packets to random policies:
 // verdict, reason, clause, state with the cause of INVALID, direction, and the answer to a rejected packet
-// must be the same in the evaluator and in the kernel. It runs -rapid.checks policies in each of four
+// must be the same in the evaluator and in the kernel, and in the end the connections. It runs -rapid.checks policies in each of four
 // workers.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
@@ -200,5 +200,8 @@ func agree(t *source, met *tally) {
 			t.Fatalf("packet %d, out %v: %s\nis answered with\n%s\nin the kernel with\n%s\n%+v\n%s", i, out, hex.EncodeToString(frame),
 				hex.EncodeToString(answer), hex.EncodeToString(both.answer), r.Packet, documents)
 		}
+	}
+	if err := both.sameConnections(p, now); err != nil {
+		t.Fatalf("%v\n%s", err, documents)
 	}
 }

@@ -1,7 +1,11 @@
 package datapath
 
 import (
+	"fmt"
+	"strconv"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"tapgate/internal/datapath/skeleton"
 	"tapgate/internal/device"
@@ -50,7 +54,10 @@ type Binding struct {
 
 // Clause describes a clause of a policy.
 type Clause struct {
-	ID        int           `json:"id"`
+	ID int `json:"id"`
+	// Name stays while the clause does, whatever else becomes of the policy; "" if
+	// nobody asks for it.
+	Name      string        `json:"name,omitempty"`
 	Direction string        `json:"direction"`
 	Stage     string        `json:"stage"`
 	Chain     string        `json:"chain,omitempty"`
@@ -99,7 +106,35 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 			}
 		}
 	}
+	if p.Facts.Tracked() {
+		for id, name := range p.ClauseNames() {
+			b.Clauses[id].Name = nameText(name)
+		}
+	}
 	return b
+}
+
+// nameText is a clause's name as it is written: JSON's numbers are too short.
+func nameText(name uint64) string { return fmt.Sprintf("%016x", name) }
+
+func nameNumber(text string) (name uint64, ok bool) {
+	name, err := strconv.ParseUint(text, 16, 64)
+	return name, err == nil
+}
+
+// nameClauses tells the programs the names of the policy's clauses.
+func nameClauses(maps map[string]*ebpf.Map, p *policy.Policy) error {
+	if !p.Facts.Tracked() || len(p.Clauses) == 0 {
+		return nil
+	}
+	keys := make([]uint32, len(p.Clauses))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := maps["clause_names"].BatchUpdate(keys, p.ClauseNames(), nil); err != nil {
+		return fmt.Errorf("name the policy's clauses: %w", err)
+	}
+	return nil
 }
 
 // clauseKey is what makes a clause the same in two policies.

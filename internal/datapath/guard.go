@@ -180,7 +180,7 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	// The binding comes first, so that repair knows of the number.
 	loaded, err := h.buildAside(aside, b, spec, common.maps["ports"], replacements)
 	if err == nil {
-		if err = pinSets(aside, loaded.Maps, p, sets); err != nil {
+		if err = errors.Join(pinSets(aside, loaded.Maps, p, sets), nameClauses(loaded.Maps, p)); err != nil {
 			loaded.Close()
 		}
 	}

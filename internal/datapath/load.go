@@ -112,5 +112,8 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		spec.Maps[compile.SetMap(i)] = setMapSpec(compile.SetMap(i), config.Sets[name])
 	}
 	spec.Maps["clauses"].MaxEntries = uint32(max(len(p.Clauses), 1))
+	if p.Facts.Tracked() {
+		spec.Maps["clause_names"].MaxEntries = spec.Maps["clauses"].MaxEntries
+	}
 	return spec, nil
 }

@@ -48,7 +48,7 @@ func (h *Host) openShared(ctx context.Context, spec *ebpf.CollectionSpec) (*shar
 		return nil, err
 	}
 	defer l.unlock()
-	s := &shared{name: "state_" + sharedLayout(spec)}
+	s := &shared{name: stateName(spec)}
 	s.maps, err = openMaps(filepath.Join(h.dir, s.name), sharedMaps)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return s, err
@@ -169,6 +169,9 @@ func (h *Host) takeNumber(ctx context.Context) (uint32, error) {
 	}
 	return number, nil
 }
+
+// stateName is the directory of the maps that programs of a spec share.
+func stateName(spec *ebpf.CollectionSpec) string { return "state_" + sharedLayout(spec) }
 
 // sharedLayout sums up the layout of the shared maps: programs can share maps
 // only with programs of the same.

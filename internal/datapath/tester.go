@@ -51,7 +51,7 @@ func NewTester(p *policy.Policy, config Config) (*Tester, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fillSets(t.loaded.Maps, p, config.Sets); err != nil {
+	if err := errors.Join(fillSets(t.loaded.Maps, p, config.Sets), nameClauses(t.loaded.Maps, p)); err != nil {
 		t.Close()
 		return nil, err
 	}

@@ -58,6 +58,7 @@ type Evaluator struct {
 	fragments fragments
 	sets      ipset.Sets
 	lookups   map[*policy.IPSet]*ipset.Lookup
+	names     []uint64 // of the policy's clauses, once a connection was opened
 	tracing   bool
 	trace     []Step
 	matched   []*policy.Clause
@@ -75,7 +76,7 @@ func New(p *policy.Policy, config conntrack.Config) *Evaluator {
 
 // SetPolicy exchanges the policy; connections and fragments live on.
 func (e *Evaluator) SetPolicy(p *policy.Policy) {
-	e.policy = p
+	e.policy, e.names = p, nil
 	e.UseSets(e.sets)
 	e.table.Expect = nil
 	if p.Facts.Related {
@@ -155,6 +156,7 @@ func (e *Evaluator) stages(p *packet.Packet) Result {
 		}
 	}
 	if e.pending != nil {
+		e.pending.Admit(e.nameOf(network.Clause, link.Clause))
 		switch err := e.table.Commit(e.pending); err {
 		case nil:
 		case conntrack.ErrTableFull:
@@ -193,6 +195,20 @@ func (e *Evaluator) link(p *packet.Packet) Result {
 		}
 	}
 	return Result{Reason: verdict.Default}
+}
+
+// nameOf is the name of the first clause that there is, 0 without one.
+func (e *Evaluator) nameOf(clauses ...*policy.Clause) uint64 {
+	for _, c := range clauses {
+		if c == nil {
+			continue
+		}
+		if e.names == nil {
+			e.names = e.policy.ClauseNames()
+		}
+		return e.names[c.ID]
+	}
+	return 0
 }
 
 func (e *Evaluator) enters(p *packet.Packet, c *policy.Chain) bool {

@@ -247,7 +247,7 @@ static __always_inline void conn_judge_error(struct packet *p, struct track *t, 
 static __always_inline void conn_open(struct packet *p, struct track *t, enum invalid fault, __u32 length)
 {
 	struct flow *f = &t->fresh.flow;
-	__u32 flags = t->ends == FROM_B ? CONN_ORIGIN_B : 0;
+	__u32 flags = (t->ends == FROM_B ? CONN_ORIGIN_B : 0) | (p->out ? CONN_OUT : 0);
 
 	conn_invalid(p, t->answer ? INVALID_ICMP_ANSWER : fault);
 	if (t->answer)
@@ -329,6 +329,13 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 			return;
 	}
 	conn_open(p, t, fault, length);
+}
+
+static __always_inline __u64 clause_name(__u32 clause)
+{
+	__u64 *name = bpf_map_lookup_elem(&clause_names, &clause);
+
+	return name ? *name : 0;
 }
 
 /* Makes an entry. Returns 0, or why there is none. */
@@ -418,6 +425,7 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 
 	if (!t->pending)
 		return 0;
+	t->fresh.flow.admitted = clause_name(t->clause);
 	port = bpf_map_lookup_elem(&ports, &t->key.port);
 	shard = conn_shard(t->fresh.tag);
 	if (!port || !shard)

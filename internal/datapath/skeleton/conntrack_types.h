@@ -12,6 +12,7 @@ enum connection_flag {
 	CONN_BEGUN_ORIGINAL = 1 << 5,	/* a helper has seen payload */
 	CONN_BEGUN_REPLY = 1 << 6,
 	CONN_BEGUN = CONN_BEGUN_ORIGINAL | CONN_BEGUN_REPLY,
+	CONN_OUT = 1 << 16,		/* the guest sent the first packet */
 };
 
 enum side_flag {
@@ -74,6 +75,7 @@ struct flow {
 	__u64 counted_by;	/* the last limit in one of whose places it is; 0: none */
 	__u32 ticket;		/* its place in the queue (queue.h), 0: none */
 	__u32 pad;
+	__u64 admitted;		/* the name of the clause that passed the first packet; 0: none did */
 };
 
 /*
@@ -130,7 +132,7 @@ struct track {
 	__u8 ends;			/* enum ends: which end of the key sent the packet */
 	__u8 quoted;			/* the key is that of the packet an ICMP error quotes */
 	__u8 answer;			/* an ICMP answer: it opens nothing */
-	__u8 pad[4];
+	__u32 clause;			/* that passed the packet, for what it opens */
 	struct tcp_segment segment;
 	struct sctp_packet sctp;
 };
@@ -141,6 +143,15 @@ __attribute__((unused)) int describe_connection(struct connection *c)
 {
 	return c->tag;
 }
+
+/* The names of the policy's clauses, which outlive the policy. The loader sets
+ * the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} clause_names SEC(".maps");
 
 #define SHARDS 128
 #define SHARD_CONNECTIONS 16384

@@ -18,6 +18,7 @@ import (
 const (
 	portMapAnswer       = "answer"
 	portMapAutomata     = "automata"
+	portMapClauseNames  = "clause_names"
 	portMapClauses      = "clauses"
 	portMapConnections  = "connections"
 	portMapCounted      = "counted"
@@ -93,6 +94,7 @@ type portProgramSpecs struct {
 type portMapSpecs struct {
 	Answer       *ebpf.MapSpec `ebpf:"answer"`
 	Automata     *ebpf.MapSpec `ebpf:"automata"`
+	ClauseNames  *ebpf.MapSpec `ebpf:"clause_names"`
 	Clauses      *ebpf.MapSpec `ebpf:"clauses"`
 	Connections  *ebpf.MapSpec `ebpf:"connections"`
 	Counted      *ebpf.MapSpec `ebpf:"counted"`
@@ -142,6 +144,7 @@ func (o *portObjects) Close() error {
 type portMaps struct {
 	Answer       *ebpf.Map `ebpf:"answer"`
 	Automata     *ebpf.Map `ebpf:"automata"`
+	ClauseNames  *ebpf.Map `ebpf:"clause_names"`
 	Clauses      *ebpf.Map `ebpf:"clauses"`
 	Connections  *ebpf.Map `ebpf:"connections"`
 	Counted      *ebpf.Map `ebpf:"counted"`
@@ -166,6 +169,7 @@ func (m *portMaps) Close() error {
 	return _PortClose(
 		m.Answer,
 		m.Automata,
+		m.ClauseNames,
 		m.Clauses,
 		m.Connections,
 		m.Counted,

@@ -315,6 +315,7 @@ static __always_inline bool stages(struct __sk_buff *skb, struct scratch *s, str
 		return false;
 	}
 	if (tracked) {
+		s->track.clause = o->reason == REASON_CLAUSE ? o->clause : link.clause;
 		reason = commit();
 		if (reason)
 			return drop(o, reason);

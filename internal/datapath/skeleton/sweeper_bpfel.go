@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	sweeperMapClauseNames = "clause_names"
 	sweeperMapConnections = "connections"
 	sweeperMapCounted     = "counted"
 	sweeperMapLocks       = "locks"
@@ -77,6 +78,7 @@ type sweeperProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sweeperMapSpecs struct {
+	ClauseNames *ebpf.MapSpec `ebpf:"clause_names"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Locks       *ebpf.MapSpec `ebpf:"locks"`
@@ -114,6 +116,7 @@ func (o *sweeperObjects) Close() error {
 //
 // It can be passed to loadSweeperObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sweeperMaps struct {
+	ClauseNames *ebpf.Map `ebpf:"clause_names"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counted     *ebpf.Map `ebpf:"counted"`
 	Locks       *ebpf.Map `ebpf:"locks"`
@@ -126,6 +129,7 @@ type sweeperMaps struct {
 
 func (m *sweeperMaps) Close() error {
 	return _SweeperClose(
+		m.ClauseNames,
 		m.Connections,
 		m.Counted,
 		m.Locks,

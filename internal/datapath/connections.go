@@ -1,0 +1,171 @@
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"tapgate/internal/conntrack"
+	"tapgate/internal/datapath/skeleton"
+)
+
+// Connection is a live connection of a port as it was when it was read.
+type Connection struct {
+	conntrack.Connection
+	Age time.Duration
+	// Timeout is what is left to it if no packet prolongs it.
+	Timeout time.Duration
+	// Rule is the clause that passed the first packet. It is nil if none did
+	// (Admitted is 0), or if the port's policy has it no more.
+	Rule *Clause
+}
+
+// ErrOtherLayout says that a port's programs are of a version that keeps
+// connections in another form.
+var ErrOtherLayout = errors.New("the port was bound by another version of tapgate; bind it again to see its connections")
+
+// Connections yields a port's live connections in no order, each as a consistent
+// copy. The table is read shard by shard while it goes on changing; nothing is
+// locked.
+func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connection, error] {
+	return func(yield func(*Connection, error) bool) {
+		t, err := h.openTable(ctx, port)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer t.close()
+		now := monotonic()
+		for entry, err := range t.entries(now) {
+			if err != nil {
+				yield(nil, portError("list the connections of", port, err))
+				return
+			}
+			if !yield(t.describe(entry, now), nil) {
+				return
+			}
+		}
+	}
+}
+
+// connectionTable is the table of connections as one port sees it.
+type connectionTable struct {
+	number uint32
+	maps   map[string]*ebpf.Map
+	layout *connectionLayout
+	rules  map[uint64]*Clause
+}
+
+func (h *Host) openTable(ctx context.Context, port string) (*connectionTable, error) {
+	t := &connectionTable{rules: map[uint64]*Clause{}}
+	err := h.read(ctx, port, func(_ *portState, g *generation) error {
+		spec, err := skeleton.Load()
+		if err != nil {
+			return fmt.Errorf("read the skeleton: %w", err)
+		}
+		b := &g.binding
+		if b.State != stateName(spec) {
+			return ErrOtherLayout
+		}
+		if t.layout, err = newConnectionLayout(spec.Types); err != nil {
+			return err
+		}
+		t.number = b.Number
+		t.addRules(b.Clauses)
+		t.maps, err = openMaps(filepath.Join(h.dir, b.State), []string{"connections", "secret"})
+		return needsRoot(err)
+	})
+	if err != nil {
+		var missing *NotGuardedError
+		if errors.As(err, &missing) {
+			return nil, err
+		}
+		return nil, portError("read the connections of", port, err)
+	}
+	return t, nil
+}
+
+func (t *connectionTable) close() { closeMaps(t.maps) }
+
+func (t *connectionTable) addRules(clauses []Clause) {
+	for i := range clauses {
+		if name, ok := nameNumber(clauses[i].Name); ok {
+			t.rules[name] = &clauses[i]
+		}
+	}
+}
+
+func (t *connectionTable) describe(e rawConnection, now int64) *Connection {
+	c := &Connection{Connection: t.layout.connection(e.key, e.value)}
+	c.Age = time.Duration(max(now-c.Created, 0))
+	c.Timeout = time.Duration(c.Expires - now)
+	c.Rule = t.rules[c.Admitted]
+	return c
+}
+
+// rawConnection is an entry of the table, valid until the next is asked for.
+type rawConnection struct{ key, value []byte }
+
+// entries yields the port's entries that are live.
+func (t *connectionTable) entries(now int64) iter.Seq2[rawConnection, error] {
+	return func(yield func(rawConnection, error) bool) {
+		table := t.maps["connections"]
+		for i := range table.MaxEntries() {
+			var shard *ebpf.Map
+			if err := table.Lookup(i, &shard); err != nil {
+				yield(rawConnection{}, err)
+				return
+			}
+			goOn, err := t.shard(shard, now, yield)
+			shard.Close()
+			if err != nil {
+				yield(rawConnection{}, err)
+			}
+			if !goOn || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// shard reads a shard in one call, each entry under its lock.
+func (t *connectionTable) shard(shard *ebpf.Map, now int64, yield func(rawConnection, error) bool) (goOn bool, err error) {
+	keys := byteArrays(shard.KeySize(), shard.MaxEntries())
+	values := byteArrays(shard.ValueSize(), shard.MaxEntries())
+	var cursor ebpf.MapBatchCursor
+	n, err := shard.BatchLookup(&cursor, keys.Interface(), values.Interface(), &ebpf.BatchOptions{ElemFlags: uint64(ebpf.LookupLock)})
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, err
+	}
+	for i := range n {
+		e := rawConnection{keys.Index(i).Bytes(), values.Index(i).Bytes()}
+		if uint32(t.layout.port.read(e.key, 0)) != t.number || int64(t.layout.expires.read(e.value, 0)) <= now {
+			continue
+		}
+		if !yield(e, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// byteArrays makes a slice of n arrays of bytes, whose length only the map
+// knows.
+func byteArrays(size, n uint32) reflect.Value {
+	array := reflect.ArrayOf(int(size), reflect.TypeFor[byte]())
+	return reflect.MakeSlice(reflect.SliceOf(array), int(n), int(n))
+}
+
+// monotonic is the clock of the connections.
+func monotonic() int64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now)
+	return now.Nano()
+}
