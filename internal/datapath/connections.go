@@ -31,9 +31,8 @@ type Connection struct {
 // connections in another form.
 var ErrOtherLayout = errors.New("the port was bound by another version of tapgate; bind it again to see its connections")
 
-// Connections yields a port's live connections in no order, each as a consistent
-// copy. The table is read shard by shard while it goes on changing; nothing is
-// locked.
+// Connections yields a port's live connections in no order. The table is read shard
+// by shard while it goes on changing.
 func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connection, error] {
 	return func(yield func(*Connection, error) bool) {
 		t, err := h.openTable(ctx, port)
@@ -54,6 +53,10 @@ func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connecti
 		}
 	}
 }
+
+// connectionMaps are the shared maps of which the table consists, and with which it
+// is changed.
+var connectionMaps = []string{"connections", "secret", "locks", "ports", "queue"}
 
 // connectionTable is the table of connections as one port sees it.
 type connectionTable struct {
@@ -79,7 +82,7 @@ func (h *Host) openTable(ctx context.Context, port string) (*connectionTable, er
 		}
 		t.number = b.Number
 		t.addRules(b.Clauses)
-		t.maps, err = openMaps(filepath.Join(h.dir, b.State), []string{"connections", "secret"})
+		t.maps, err = openMaps(filepath.Join(h.dir, b.State), connectionMaps)
 		return needsRoot(err)
 	})
 	if err != nil {
@@ -135,12 +138,12 @@ func (t *connectionTable) entries(now int64) iter.Seq2[rawConnection, error] {
 	}
 }
 
-// shard reads a shard in one call, each entry under its lock.
+// shard reads a shard in one call.
 func (t *connectionTable) shard(shard *ebpf.Map, now int64, yield func(rawConnection, error) bool) (goOn bool, err error) {
 	keys := byteArrays(shard.KeySize(), shard.MaxEntries())
 	values := byteArrays(shard.ValueSize(), shard.MaxEntries())
 	var cursor ebpf.MapBatchCursor
-	n, err := shard.BatchLookup(&cursor, keys.Interface(), values.Interface(), &ebpf.BatchOptions{ElemFlags: uint64(ebpf.LookupLock)})
+	n, err := shard.BatchLookup(&cursor, keys.Interface(), values.Interface(), nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, err
 	}

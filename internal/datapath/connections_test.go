@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
 	"tapgate/internal/conntrack"
@@ -20,7 +21,10 @@ func (t *Tester) table(p *policy.Policy) (*connectionTable, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := &connectionTable{number: t.state.Port, maps: t.loaded.Maps, rules: map[uint64]*Clause{}}
+	table := &connectionTable{number: t.state.Port, maps: map[string]*ebpf.Map{}, rules: map[uint64]*Clause{}}
+	for _, name := range connectionMaps {
+		table.maps[name] = t.loaded.Maps[name]
+	}
 	table.addRules(describe(p, Meta{}, device.Device{}).Clauses)
 	table.layout, err = newConnectionLayout(spec.Types)
 	return table, err

@@ -18,15 +18,7 @@ func startSweeper(dir string, shared map[string]*ebpf.Map) error {
 	if err != nil {
 		return fmt.Errorf("read the sweeper: %w", err)
 	}
-	replacements := map[string]*ebpf.Map{}
-	for name := range spec.Maps {
-		if m := shared[name]; m != nil {
-			replacements[name] = m
-			// The spec knows the size that tables have by default.
-			spec.Maps[name].MaxEntries = m.MaxEntries()
-		}
-	}
-	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements(spec, shared)})
 	if err != nil {
 		return fmt.Errorf("load the sweeper: %w", err)
 	}
@@ -43,6 +35,19 @@ func startSweeper(dir string, shared map[string]*ebpf.Map) error {
 }
 
 const sweepPin = "sweep"
+
+// replacements are the shared maps that a spec's programs use, in their size.
+func replacements(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) map[string]*ebpf.Map {
+	replaced := map[string]*ebpf.Map{}
+	for name := range spec.Maps {
+		if m := shared[name]; m != nil {
+			replaced[name] = m
+			// The spec knows the size that tables have by default.
+			spec.Maps[name].MaxEntries = m.MaxEntries()
+		}
+	}
+	return replaced
+}
 
 // helperMaps hold what helpers know of a port. Every key begins with the
 // port's number.

@@ -256,9 +256,9 @@ struct new_counted {
 	struct conn_key connection;
 };
 
-__attribute__((unused)) int describe_counted(struct counted *c)
+__attribute__((unused)) int describe_counted(struct place *p, struct counted *c)
 {
-	return c->tag;
+	return p->port + c->tag;
 }
 
 /* One table for all ports, as that of connections. */

@@ -1,0 +1,181 @@
+package datapath
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"tapgate/internal/conntrack"
+	"tapgate/internal/packet"
+)
+
+const onlyKnown = `<filter name="only-known">
+  <rule action="drop" direction="inout" priority="100"><all state="INVALID"/></rule>
+  <rule action="accept" direction="in" priority="200"><tcp dstportstart="7"/></rule>
+  <rule action="accept" direction="out" priority="200"><udp/></rule>
+</filter>`
+
+func (l *live) connections(port string) (list []*Connection) {
+	l.t.Helper()
+	l.in(func() error {
+		for c, err := range l.host.Connections(l.t.Context(), port) {
+			if err != nil {
+				return err
+			}
+			list = append(list, c)
+		}
+		return nil
+	})
+	return list
+}
+
+func (l *live) flush(port string, match func(*Connection) bool) (n int) {
+	l.t.Helper()
+	l.in(func() (err error) {
+		n, err = l.host.Flush(l.t.Context(), port, match)
+		return err
+	})
+	return n
+}
+
+// serveTCPEcho sends back what comes to the guest's port 7.
+func serveTCPEcho(l *live) {
+	l.t.Helper()
+	listener, err := l.Guest.Listen(l.Guest.At(7))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn)
+			}()
+		}
+	}()
+}
+
+// echoes tells whether the server answers on the connection.
+func echoes(t *testing.T, conn net.Conn) bool {
+	t.Helper()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("x")); err != nil {
+		return false
+	}
+	_, err := conn.Read(make([]byte, 1))
+	return err == nil
+}
+
+// A real connection is listed with its rule, and flushed. What follows is picked
+// up as a new connection, or is INVALID where only a SYN opens one.
+func TestFlushedTCPConnection(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		l := newLive(t, Automatic)
+		serveTCPEcho(l)
+		port := l.Guest.Port
+		l.in(func() error {
+			_, err := l.host.Guard(t.Context(), port, resolve(t, onlyKnown), Meta{NoPickUp: strict})
+			return err
+		})
+		conn, err := l.Neighbour.Dial(t.Context(), "tcp", l.Guest.At(7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if !echoes(t, conn) {
+			t.Fatal("no echo")
+		}
+		tcp := func() *Connection {
+			var found *Connection
+			for _, c := range l.connections(port) {
+				if c.Proto == packet.ProtoTCP {
+					found = c
+				}
+			}
+			return found
+		}
+		before := tcp()
+		if before == nil || before.TCP.State != conntrack.Established || before.Out || !before.Assured ||
+			before.Responder() != l.Guest.At(7) || before.Originator().String() != conn.LocalAddr().String() ||
+			before.Rule == nil || before.Rule.Origin.Pos.Line != 3 || before.Packets[0] < 3 || before.Bytes[1] < 100 ||
+			before.Age > time.Minute || before.Timeout < 4*24*time.Hour {
+			t.Fatalf("listed: %+v", before)
+		}
+		// The rule's name is the same after the port was bound again.
+		l.guard(port, resolve(t, onlyKnown))
+		l.in(func() error {
+			_, err := l.host.Guard(t.Context(), port, resolve(t, onlyKnown), Meta{NoPickUp: strict})
+			return err
+		})
+		if again := tcp(); again == nil || again.Created != before.Created || again.Rule == nil || again.Rule.Origin.Pos.Line != 3 {
+			t.Errorf("bound again: %+v", again)
+		}
+		if n := l.flush(port, func(c *Connection) bool { return c.Proto == packet.ProtoTCP }); n != 1 {
+			t.Errorf("%d connections flushed", n)
+		}
+		if c := tcp(); c != nil {
+			t.Errorf("still listed: %s", &c.Connection)
+		}
+		invalid := l.stats(port).In.Invalid[packet.InvalidTCPOpening]
+		if got := echoes(t, conn); got == strict {
+			t.Errorf("strict %v: an echo %v", strict, got)
+		}
+		after := tcp()
+		if strict {
+			if after != nil || l.stats(port).In.Invalid[packet.InvalidTCPOpening] == invalid {
+				t.Errorf("strict: %+v, %v", after, l.stats(port).In.Invalid)
+			}
+			continue
+		}
+		if after == nil || after.Created <= before.Created || after.TCP.State != conntrack.Established {
+			t.Errorf("picked up: %+v", after)
+		}
+	}
+}
+
+// A connection whose packets never pause ends all the same: what is listed when
+// the flush is done has been opened since it began.
+func TestFlushUnderTraffic(t *testing.T) {
+	l := newLive(t, Automatic)
+	port := l.Guest.Port
+	l.guard(port, resolve(t, onlyKnown))
+	frames, err := l.Guest.OpenFrames("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frames.Close()
+	var sending sync.WaitGroup
+	stop := make(chan struct{})
+	defer sending.Wait()
+	defer close(stop)
+	sending.Go(func() {
+		for frame := l.udp(53, "x"); ; {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = frames.Send(frame)
+			}
+		}
+	})
+	flushed := 0
+	for range 10 {
+		began := monotonic()
+		flushed += l.flush(port, nil)
+		for _, c := range l.connections(port) {
+			if c.Created < began {
+				t.Errorf("%s is %s old", &c.Connection, c.Age)
+			}
+		}
+	}
+	if flushed < 5 {
+		t.Errorf("%d connections were flushed: there was no traffic", flushed)
+	}
+}
