@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,11 +17,13 @@ import (
 
 // fakeHost is a datapath that guards nothing and remembers everything.
 type fakeHost struct {
-	mu     sync.Mutex
-	ports  map[string]datapath.Port
-	rules  map[string]int
-	stats  datapath.Stats
-	refuse map[string]error // what Guard says about a port
+	mu    sync.Mutex
+	ports map[string]datapath.Port
+	rules map[string]int
+	stats datapath.Stats
+	// connections are those of the port of stats.
+	connections []*datapath.Connection
+	refuse      map[string]error // what Guard says about a port
 	// refreshed is what RefreshSets answers, one after the other; then it calls
 	// stop.
 	refreshed [][]datapath.SetChange
@@ -64,6 +68,29 @@ func (h *fakeHost) Stats(_ context.Context, port string) (*datapath.Stats, error
 		return nil, &datapath.NotGuardedError{Port: port}
 	}
 	return &h.stats, nil
+}
+
+func (h *fakeHost) Connections(_ context.Context, port string) iter.Seq2[*datapath.Connection, error] {
+	return func(yield func(*datapath.Connection, error) bool) {
+		if port != h.stats.Name {
+			yield(nil, &datapath.NotGuardedError{Port: port})
+			return
+		}
+		for _, c := range h.connections {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (h *fakeHost) Flush(_ context.Context, port string, match func(*datapath.Connection) bool) (int, error) {
+	if port != h.stats.Name {
+		return 0, &datapath.NotGuardedError{Port: port}
+	}
+	before := len(h.connections)
+	h.connections = slices.DeleteFunc(h.connections, match)
+	return before - len(h.connections), nil
 }
 
 func (h *fakeHost) RefreshSets(_ context.Context, port string) ([]datapath.SetChange, error) {

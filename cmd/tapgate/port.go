@@ -2,6 +2,7 @@ package main
 
 import (
 	"tapgate/internal/datapath"
+	"tapgate/internal/packet"
 	"tapgate/internal/verdict"
 )
 
@@ -31,6 +32,8 @@ type totalsShown struct {
 	Dropped datapath.Counter `json:"dropped"`
 	// DroppedFor counts dropped packets by reason.
 	DroppedFor map[string]uint64 `json:"dropped_for,omitempty"`
+	// InvalidFor counts packets of the state INVALID, passed or dropped, by cause.
+	InvalidFor map[string]uint64 `json:"invalid_for,omitempty"`
 }
 
 func showPort(p *datapath.Port) portShown {
@@ -38,10 +41,15 @@ func showPort(p *datapath.Port) portShown {
 }
 
 func showTotals(t *datapath.Totals) totalsShown {
-	shown := totalsShown{Passed: t.Passed, Dropped: t.Dropped, DroppedFor: map[string]uint64{}}
+	shown := totalsShown{Passed: t.Passed, Dropped: t.Dropped, DroppedFor: map[string]uint64{}, InvalidFor: map[string]uint64{}}
 	for reason, n := range t.Reasons {
 		if n > 0 {
 			shown.DroppedFor[verdict.Reason(reason).String()] = n
+		}
+	}
+	for why, n := range t.Invalid {
+		if n > 0 {
+			shown.InvalidFor[packet.Invalid(why).String()] = n
 		}
 	}
 	return shown

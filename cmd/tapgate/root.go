@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 
@@ -38,6 +39,8 @@ type host interface {
 	Release(ctx context.Context, port string) error
 	Ports(ctx context.Context) ([]datapath.Port, error)
 	Stats(ctx context.Context, port string) (*datapath.Stats, error)
+	Connections(ctx context.Context, port string) iter.Seq2[*datapath.Connection, error]
+	Flush(ctx context.Context, port string, match func(*datapath.Connection) bool) (int, error)
 	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
 }
 
@@ -118,7 +121,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	}
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
-		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newSetsCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newSetsCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

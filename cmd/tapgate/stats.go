@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
 )
@@ -17,8 +18,8 @@ func newStatsCommand(t *tool) *cobra.Command {
 		Use:   "stats PORT",
 		Short: "Show what a port's rules have counted",
 		Long: `Shows the packets that a port passed and dropped, why it dropped those that no rule
-decided about, and what each rule has counted, with the file and line where the rule
-stands. Counters live on when the port is bound again; those of a rule that is new or
+decided about, why packets had the state INVALID, and what each rule has counted, with
+the file and line where the rule stands. Counters live on when the port is bound again; those of a rule that is new or
 changed begin at 0.
 
 Needs root.`,
@@ -65,6 +66,11 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 		for reason, n := range total.Reasons {
 			if r := verdict.Reason(reason); n > 0 && r != verdict.Clause && r != verdict.Default {
 				rows.add(fmt.Sprint(n), "dropped: "+r.String())
+			}
+		}
+		for why, n := range total.Invalid {
+			if n > 0 {
+				rows.add(fmt.Sprint(n), "INVALID: "+packet.Invalid(why).String())
 			}
 		}
 		if answers != (datapath.Answers{}) {

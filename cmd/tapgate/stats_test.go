@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
 	"tapgate/nwfilter"
@@ -32,6 +33,7 @@ func countedStats() datapath.Stats {
 	}
 	s.In.Reasons[verdict.Clause] = 1
 	s.In.Reasons[verdict.MalformedIP] = 2
+	s.In.Invalid[packet.InvalidTCPWindow] = 6
 	return s
 }
 
@@ -44,6 +46,7 @@ connections: 2 of 65536 now, 9 opened, 4 expired, 3 given up for others, 1 refus
 
 in: 7 packets (700 bytes) passed, 3 packets (180 bytes) dropped
   2   dropped: malformed IP header
+  6   INVALID: TCP segment outside of the window
   12  answered with a reset or an ICMP error
   1   not answered, since there were too many
   network stage
@@ -68,6 +71,7 @@ out: 0 packets (0 bytes) passed, 0 packets (0 bytes) dropped
 	s.says(out, "0        0      accept protocol=tcp  web.xml:2 mirrored\n")
 	out, _ = s.ok("stats vnet0 --json")
 	s.says(out, `"malformed IP header": 2`)
+	s.says(out, `"TCP segment outside of the window": 6`)
 	s.says(out, `"packets": 7`)
 	s.says(out, `"sent": 12`)
 	s.fails("stats vnet1", "tapgate: vnet1 is not guarded\n")

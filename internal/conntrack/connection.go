@@ -104,6 +104,14 @@ func (c *Connection) Responder() netip.AddrPort {
 	return c.end(c.B, c.BPort)
 }
 
+// HasPorts tells whether the ends have L4 ports.
+func (k Key) HasPorts() bool { return hasPorts(k.Proto) }
+
+// Query is what an ICMP connection asks: type, code and identifier.
+func (k Key) Query() (kind, code uint8, id uint16) {
+	return uint8(k.BPort >> 8), uint8(k.BPort), k.APort
+}
+
 func (k Key) isICMP() bool { return k.Proto == packet.ProtoICMP || k.Proto == packet.ProtoICMPv6 }
 
 func (k Key) end(ip packet.U128, port uint16) netip.AddrPort {
@@ -151,23 +159,30 @@ func (c *Connection) ProtoState() string {
 	return ""
 }
 
+// Ends are originator and responder as text; behind the latter stands what a
+// protocol without ports has in their place.
+func (c *Connection) Ends() (originator, responder string) {
+	from, to := c.Originator(), c.Responder()
+	if c.HasPorts() {
+		return from.String(), to.String()
+	}
+	originator, responder = from.Addr().String(), to.Addr().String()
+	if c.isICMP() {
+		kind, code, id := c.Query()
+		responder += fmt.Sprintf(" type %d code %d id %d", kind, code, id)
+	} else if call := max(from.Port(), to.Port()); call != 0 {
+		responder += fmt.Sprintf(" call %d", call)
+	}
+	return originator, responder
+}
+
 // String shows the connection as one line, originator first:
 //
 //	tcp 10.0.0.1:40000 > 10.0.0.2:80 ESTABLISHED replied assured
 func (c *Connection) String() string {
 	var b strings.Builder
-	from, to := c.Originator(), c.Responder()
-	switch {
-	case c.isICMP():
-		fmt.Fprintf(&b, "%s %s > %s type %d code %d id %d", ProtoName(c.Proto), from.Addr(), to.Addr(),
-			c.BPort>>8, c.BPort&0xff, c.APort)
-	case hasPorts(c.Proto):
-		fmt.Fprintf(&b, "%s %s > %s", ProtoName(c.Proto), from, to)
-	case from.Port() != 0 || to.Port() != 0:
-		fmt.Fprintf(&b, "%s %s > %s call %d", ProtoName(c.Proto), from.Addr(), to.Addr(), max(from.Port(), to.Port()))
-	default:
-		fmt.Fprintf(&b, "%s %s > %s", ProtoName(c.Proto), from.Addr(), to.Addr())
-	}
+	from, to := c.Ends()
+	fmt.Fprintf(&b, "%s %s > %s", ProtoName(c.Proto), from, to)
 	if state := c.ProtoState(); state != "" {
 		b.WriteString(" " + state)
 	}

@@ -29,6 +29,9 @@ func (s SCTPState) String() string {
 	return "UNKNOWN"
 }
 
+// SCTPStates are the names of the states.
+func SCTPStates() []string { return sctpStateNames[SCTPClosed:] }
+
 // sctpChunk is what a chunk means to the table.
 type sctpChunk uint8
 

@@ -31,6 +31,9 @@ func (s TCPState) String() string {
 	return "UNKNOWN"
 }
 
+// TCPStates are the names of the states.
+func TCPStates() []string { return tcpStateNames[SynSent:] }
+
 // tcpEvent is what a segment means to the table.
 type tcpEvent uint8
 

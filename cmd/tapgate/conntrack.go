@@ -1,0 +1,108 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tapgate/internal/datapath"
+)
+
+func newConntrackCommand(t *tool) *cobra.Command {
+	var filter connectionFilter
+	var asJSON, flush bool
+	var limit int
+	c := &cobra.Command{
+		Use:   "conntrack PORT",
+		Short: "List or flush the connections of a port",
+		Long: `Lists the connections that are tracked for a port, the newest first: who sent the
+first packet to whom, the state of TCP and SCTP, whether the guest opened it (out) or
+was called (in), how old it is, when it ends if no packet comes (TIMEOUT), the packets
+and bytes that the originator has sent (→) and got (←), and the rule that let its first
+packet pass.
+
+  new      only the originator has sent anything
+  replied  there were packets both ways
+  assured  and more: it is no mere attempt
+
+Flags choose connections; several must all hold. With --flush the chosen connections
+are forgotten, all of them without other flags: the next packet of each is judged as if
+it came out of the blue. What a filter accepts as NEW goes on, from the middle of a TCP
+connection too unless the port is strict; what it accepts only as ESTABLISHED or
+RELATED ends.
+
+Connections are only tracked where a filter needs their states.
+
+Needs root.`,
+		Example: `  tapgate conntrack vnet0 --direction in --port 22
+  tapgate conntrack vnet0 --proto tcp --state SYN_SENT --limit 20
+  tapgate conntrack vnet0 --address 10.0.0.0/8 --flush
+  tapgate conntrack vnet0 --json |      # who has the most connections?
+      jq -r 'group_by(.originator.address)[] | "\(length) \(.[0].originator.address)"' | sort -rn`,
+		Args:              arguments(1, 1, "a port"),
+		ValidArgsFunction: t.completePort,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := filter.parse(); err != nil {
+				return err
+			}
+			switch set := c.Flags().Changed; {
+			case set("limit") && limit < 1:
+				return usagef("--limit %d shows nothing; expected 1 or more", limit)
+			case set("limit") && flush:
+				return usagef("--limit says how many connections are shown, and --flush shows none")
+			}
+			h, err := t.openHost(t.bpffs)
+			if err != nil {
+				return err
+			}
+			if flush {
+				n, err := h.Flush(c.Context(), args[0], filter.matches)
+				if err != nil {
+					return err
+				}
+				return t.printFlushed(args[0], n, asJSON)
+			}
+			var list []*datapath.Connection
+			for connection, err := range h.Connections(c.Context(), args[0]) {
+				if err != nil {
+					return err
+				}
+				if filter.matches(connection) {
+					list = append(list, connection)
+				}
+			}
+			slices.SortFunc(list, newestFirst)
+			all := len(list)
+			if limit > 0 {
+				list = list[:min(all, limit)]
+			}
+			if asJSON {
+				return t.printJSON(showConnections(list))
+			}
+			t.printConnections(list, all)
+			return nil
+		},
+	}
+	filter.register(c)
+	c.Flags().IntVar(&limit, "limit", 0, "show only the newest `N`")
+	c.Flags().BoolVar(&flush, "flush", false, "forget the chosen connections and print how many they were")
+	jsonFlag(c, &asJSON)
+	must(c.RegisterFlagCompletionFunc("limit", cobra.NoFileCompletions))
+	return c
+}
+
+// newestFirst orders connections; those of the same moment by what they are.
+func newestFirst(a, b *datapath.Connection) int {
+	return cmp.Or(cmp.Compare(b.Created, a.Created), strings.Compare(a.String(), b.String()))
+}
+
+func (t *tool) printFlushed(port string, n int, asJSON bool) error {
+	if asJSON {
+		return t.printJSON(map[string]int{"flushed": n})
+	}
+	fmt.Fprintf(t.stdout, "port %s: %s flushed\n", port, plural(n, "connection"))
+	return nil
+}
