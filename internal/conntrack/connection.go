@@ -28,7 +28,10 @@ type Connection struct {
 	Bytes     [2]uint64 // whole frames
 	TCP       TCP
 	SCTP      SCTP
-	begun     [2]bool // a helper has seen payload
+	Helper    Helper    // that reads it
+	Announced Announced // by whom, valid if Expected
+	begun     [2]bool   // a helper has seen payload
+	stream    uint16    // 1 + the number of its record in Streams, 0: none
 }
 
 // live tells whether the entry still counts.

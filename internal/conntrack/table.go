@@ -16,6 +16,9 @@ type Config struct {
 	// MaxConnections is the port's quota, 0 for none. Expired entries count
 	// until they are swept.
 	MaxConnections int
+	// Services says which helpers read which connections, at most MaxServices;
+	// nil for DefaultServices.
+	Services []Service
 }
 
 // ErrTableFull is returned for a packet that would open one connection more
@@ -31,8 +34,8 @@ var ErrRace = errors.New("another packet opened the connection first")
 type Table struct {
 	// Expect, if set, is asked about each packet that would open a
 	// connection: true if a helper announced it. Asking consumes the
-	// announcement.
-	Expect func(*packet.Packet) bool
+	// announcement. Without it connections have no helpers.
+	Expect func(*packet.Packet) (Announced, bool)
 
 	config      Config
 	connections map[Key]*Connection
@@ -40,6 +43,9 @@ type Table struct {
 
 // NewTable returns an empty table.
 func NewTable(config Config) *Table {
+	if config.Services == nil {
+		config.Services = DefaultServices()
+	}
 	return &Table{config: config, connections: map[Key]*Connection{}}
 }
 
@@ -123,11 +129,17 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 // open judges a packet without a connection.
 func (t *Table) open(key Key, e ends, p *packet.Packet, valid bool) *Pending {
 	// An announcement is used up even by a packet that turns out invalid.
-	expected := t.Expect != nil && t.Expect(p)
+	c := &Connection{Key: key, OriginB: e == fromB, Created: p.Now}
+	if t.Expect != nil {
+		if c.Announced, c.Expected = t.Expect(p); c.Expected {
+			c.Helper = c.Announced.Reader
+		} else {
+			c.Helper = t.helperOf(p)
+		}
+	}
 	if !valid {
 		return &Pending{}
 	}
-	c := &Connection{Key: key, OriginB: e == fromB, Expected: expected, Created: p.Now}
 	opens := true
 	switch key.Proto {
 	case packet.ProtoTCP:

@@ -46,7 +46,7 @@ const sweepPin = "sweep"
 
 // helperMaps hold what helpers know of a port. Every key begins with the
 // port's number.
-var helperMaps = []string{"expectations", "streams", "stream_slots"}
+var helperMaps = []string{"expectations", "streams", "related"}
 
 // forgetHelpers deletes what helpers know of a port, which nothing else would
 // ever do.

@@ -105,6 +105,7 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 	tcp_segment_read(p, &t->segment);
 	bpf_spin_lock(&c->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
+		t->helper = c->flow.helper;
 		dir = conn_direction(c->flow.flags, t->ends);
 		dir = forget(&t->segment, dir);
 		conn_judged(p, c->flow.flags, dir);
@@ -162,6 +163,7 @@ static __always_inline enum known known_other(struct packet *p, struct track *t,
 	if (!conn_live(c, t->fresh.tag, p->now))
 		return UNKNOWN;
 	flags = READ_ONCE(c->flow.flags);
+	t->helper = c->flow.helper;
 	dir = conn_direction(flags, t->ends);
 	add = dir ? CONN_SEEN_REPLY : 0;
 	WRITE_ONCE(c->flow.expires, p->now + conn_timeout(p, c->flow.created, flags, &add));
@@ -194,12 +196,16 @@ static __always_inline void conn_open(struct packet *p, struct track *t, bool va
 		return;
 	p->state = STATE_INVALID;
 	p->direction = 0;
+	__builtin_memset(f, 0, sizeof(*f));
 	/* An announcement is used up even by a packet that turns out invalid. */
-	if (config.helpers && expectation_take(p, t))
-		flags |= CONN_EXPECTED;
+	if (config.helpers) {
+		if (expectation_take(p, t))
+			flags |= CONN_EXPECTED;
+		else
+			f->helper = helper_of_service(p);
+	}
 	if (!valid)
 		return;
-	__builtin_memset(f, 0, sizeof(*f));
 	f->created = p->now;
 	if (p->link_proto == PROTO_TCP) {
 		tcp_segment_read(p, &t->segment);
@@ -215,6 +221,7 @@ static __always_inline void conn_open(struct packet *p, struct track *t, bool va
 	f->packets[0] = 1;
 	f->bytes[0] = length;
 	t->pending = 1;
+	t->helper = f->helper;
 	conn_judged(p, flags, 0);
 }
 
@@ -233,6 +240,7 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	p->state = 0;
 	p->direction = 0;
 	t->pending = 0;
+	t->helper = 0;
 	if (!p->family)
 		return;
 	p->state = STATE_INVALID;
@@ -286,6 +294,7 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 	int result = REASON_RACE;
 	struct connection *c;
 	struct port *port;
+	__u32 flags_before = 0;
 	bool joins = false;
 	void *shard;
 
@@ -306,6 +315,8 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 		error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
 		if (!error) {
 			__sync_fetch_and_add(&port->opened, 1);
+			if (config.helpers)
+				expectation_note(t, 0);
 			return 0;
 		}
 		__sync_fetch_and_add(&port->connections, -1);
@@ -322,6 +333,7 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 	bpf_spin_lock(&c->lock);
 	if (c->tag == t->fresh.tag) {
 		if (p->now >= c->flow.expires) {
+			flags_before = c->flow.flags;
 			c->flow = t->fresh.flow;
 			result = 0;
 		} else if (p->link_proto != PROTO_TCP && p->link_proto != PROTO_SCTP) {
@@ -337,6 +349,8 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 		__sync_fetch_and_add(&c->flow.bytes[dir & 1], t->fresh.flow.bytes[0]);
 	} else if (!result) {
 		__sync_fetch_and_add(&port->opened, 1);
+		if (config.helpers)
+			expectation_note(t, flags_before);
 	}
 	return result;
 }

@@ -27,9 +27,9 @@ const (
 	portMapPorts        = "ports"
 	portMapReadings     = "readings"
 	portMapRejects      = "rejects"
+	portMapRelated      = "related"
 	portMapScratch      = "scratch"
 	portMapSecret       = "secret"
-	portMapStreamSlots  = "stream_slots"
 	portMapStreams      = "streams"
 	portMapTest         = "test"
 	portMapTotals       = "totals"
@@ -99,9 +99,9 @@ type portMapSpecs struct {
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
 	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
+	Related      *ebpf.MapSpec `ebpf:"related"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 	Secret       *ebpf.MapSpec `ebpf:"secret"`
-	StreamSlots  *ebpf.MapSpec `ebpf:"stream_slots"`
 	Streams      *ebpf.MapSpec `ebpf:"streams"`
 	Test         *ebpf.MapSpec `ebpf:"test"`
 	Totals       *ebpf.MapSpec `ebpf:"totals"`
@@ -145,9 +145,9 @@ type portMaps struct {
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Readings     *ebpf.Map `ebpf:"readings"`
 	Rejects      *ebpf.Map `ebpf:"rejects"`
+	Related      *ebpf.Map `ebpf:"related"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 	Secret       *ebpf.Map `ebpf:"secret"`
-	StreamSlots  *ebpf.Map `ebpf:"stream_slots"`
 	Streams      *ebpf.Map `ebpf:"streams"`
 	Test         *ebpf.Map `ebpf:"test"`
 	Totals       *ebpf.Map `ebpf:"totals"`
@@ -166,9 +166,9 @@ func (m *portMaps) Close() error {
 		m.Ports,
 		m.Readings,
 		m.Rejects,
+		m.Related,
 		m.Scratch,
 		m.Secret,
-		m.StreamSlots,
 		m.Streams,
 		m.Test,
 		m.Totals,

@@ -79,6 +79,8 @@ static long visit_entry(void *shard, struct conn_key *key, struct connection *c,
 		return 0;
 	if (!condemn(c, !port, v->now))
 		return 0;
+	if (c->flow.flags & CONN_EXPECTED)
+		bpf_map_delete_elem(&related, key);
 	if (bpf_map_delete_elem(shard, key) == 0 && port)
 		__sync_fetch_and_add(&port->connections, -1);
 	return ++v->removed >= v->limit;

@@ -19,6 +19,7 @@ const (
 	sweeperMapConnections = "connections"
 	sweeperMapCounted     = "counted"
 	sweeperMapPorts       = "ports"
+	sweeperMapRelated     = "related"
 	sweeperMapSecret      = "secret"
 	sweeperMapSweep       = "sweep"
 	sweeperMapTest        = "test"
@@ -78,6 +79,7 @@ type sweeperMapSpecs struct {
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Related     *ebpf.MapSpec `ebpf:"related"`
 	Secret      *ebpf.MapSpec `ebpf:"secret"`
 	Sweep       *ebpf.MapSpec `ebpf:"sweep"`
 	Test        *ebpf.MapSpec `ebpf:"test"`
@@ -113,6 +115,7 @@ type sweeperMaps struct {
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counted     *ebpf.Map `ebpf:"counted"`
 	Ports       *ebpf.Map `ebpf:"ports"`
+	Related     *ebpf.Map `ebpf:"related"`
 	Secret      *ebpf.Map `ebpf:"secret"`
 	Sweep       *ebpf.Map `ebpf:"sweep"`
 	Test        *ebpf.Map `ebpf:"test"`
@@ -123,6 +126,7 @@ func (m *sweeperMaps) Close() error {
 		m.Connections,
 		m.Counted,
 		m.Ports,
+		m.Related,
 		m.Secret,
 		m.Sweep,
 		m.Test,
