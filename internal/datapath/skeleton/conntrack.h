@@ -105,7 +105,8 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 	tcp_segment_read(p, &t->segment);
 	bpf_spin_lock(&c->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
-		t->helper = c->flow.helper;
+		if (config.helpers)
+			t->helper = c->flow.helper;
 		dir = conn_direction(c->flow.flags, t->ends);
 		dir = forget(&t->segment, dir);
 		conn_judged(p, c->flow.flags, dir);
@@ -163,7 +164,8 @@ static __always_inline enum known known_other(struct packet *p, struct track *t,
 	if (!conn_live(c, t->fresh.tag, p->now))
 		return UNKNOWN;
 	flags = READ_ONCE(c->flow.flags);
-	t->helper = c->flow.helper;
+	if (config.helpers)
+		t->helper = c->flow.helper;
 	dir = conn_direction(flags, t->ends);
 	add = dir ? CONN_SEEN_REPLY : 0;
 	WRITE_ONCE(c->flow.expires, p->now + conn_timeout(p, c->flow.created, flags, &add));
