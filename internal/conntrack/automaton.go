@@ -8,45 +8,41 @@ import (
 
 // The size of every automaton's tables, the same in automaton.h.
 const (
-	automatonStates  = 256
-	automatonClasses = 32
+	automatonStates  = 512
+	automatonClasses = 64
+	automatonKinds   = 4
 )
 
-// The states that every grammar has: each direction has its own pair, the
-// first for ORIGINAL, the second for REPLY. Direction d starts its lines in
-// d-1 and skips to the end of a line in d+1.
-const (
-	lineOriginal state = iota
-	lineReply
-	skipOriginal
-	skipReply
-	firstOwnState
-)
+// state is one of at most 512; step needs ten bits for it.
+type state uint16
 
-type state uint8
+// noState is the dead state of an automaton that has none: what it reads
+// announces something before it is over.
+const noState state = 0xffff
 
-// action is what a transition does to the registers. Failing means that the
-// rest of the line is skipped; it only ever happens inside a line, since no
-// failing action stands on a line feed.
+// action is what a transition does to the registers. A value that does not
+// fit spoils its line, which then announces nothing.
 type action uint8
 
 // The actions, numbered as in automaton.h.
 const (
-	actNone       action = iota
-	actLine              // the line is over: forget what it said
-	actIPv4              // an IPv4 address follows: fail on IPv6
-	actIPv6              // an IPv6 address follows: fail on IPv4
-	actOwn               // no address follows: it is the speaker's
-	actDelimiter         // this byte is the line's delimiter
-	actOctetDigit        // a digit of a number up to 255, fail above
-	actOctet             // an octet of the IPv4 address is complete
-	actPortDigit         // a digit of a number up to 65535, fail above
-	actHigh              // the number is the upper byte of the port
-	actHexDigit          // a digit of a group of an IPv6 address
-	actGroup             // a group is complete, more follow: fail at the eighth
-	actLastGroup         // the eighth group is complete: fail if it is another
-	actTailGroup         // a group behind the gap is complete: fail at the eighth
-	actAnnounce          // the port is complete: tell, and forget the line
+	actNone         action = iota
+	actLine                // the line is over: forget what it said
+	actIPv4                // an IPv4 address follows: spoilt over IPv6
+	actIPv6                // an IPv6 address follows: spoilt over IPv4
+	actOwn                 // no address follows: it is the speaker's
+	actDelimiter           // this byte is the line's delimiter
+	actOctetDigit          // a digit of a number up to 255
+	actOctet               // an octet of the IPv4 address is complete
+	actAddressDigit        // a digit of an IPv4 address as one number
+	actPortDigit           // a digit of a number up to 65535
+	actHigh                // the number is the upper byte of the port
+	actHexDigit            // a digit of a group of an IPv6 address
+	actGroup               // a group is complete, more follow: spoilt by the eighth
+	actLastGroup           // the eighth group is complete: spoilt if it is another
+	actTailGroup           // a group behind the gap is complete: spoilt by the eighth
+	actAnnounce            // address and port are complete: tell, and forget the line
+	actRequest             // a connection to the originator's own port is asked for
 )
 
 // step is one cell of the transition table.
@@ -59,18 +55,35 @@ type step struct {
 // registers.feed here and by the eBPF program.
 type Automaton struct {
 	classes [256]uint8 // of each byte; class 0 is the remembered delimiter
+	start   [2]state   // where a direction's first line, or a datagram, begins
+	skip    [2]state   // what is not understood up to the end of the line
+	dead    state      // where every message of datagrams ends, and which nothing leads out of; or noState
+	reads   packet.Direction
+	timeout uint16 // seconds that a packet with payload leaves the control connection; 0: the tracker's own
+	kinds   [automatonKinds]kind
 	steps   [automatonStates][automatonClasses]step
 }
 
-// append lays the automaton out as struct automaton of automaton.h: a byte of
-// class for each byte value, then for each state and class a 16-bit number in
-// the machine's order, the next state in its lower and the action in its upper
-// byte.
+// append lays the automaton out as struct automaton of automaton.h, numbers in
+// the machine's order: a byte of class for each byte value; start and skip
+// states, the dead state and the timeout in 16 bits each, the directions that
+// are read in a byte and 3 bytes of nothing; the kinds (see kind.append); for
+// each state and class a 16-bit number, the next state in its lower ten bits
+// and the action above.
 func (a *Automaton) append(b []byte) []byte {
+	number := binary.NativeEndian.AppendUint16
 	b = append(b, a.classes[:]...)
+	for _, s := range []state{a.start[0], a.start[1], a.skip[0], a.skip[1], a.dead} {
+		b = number(b, uint16(s))
+	}
+	b = number(b, a.timeout)
+	b = append(b, uint8(a.reads), 0, 0, 0)
+	for _, k := range a.kinds {
+		b = k.append(b)
+	}
 	for _, row := range a.steps {
 		for _, s := range row {
-			b = binary.NativeEndian.AppendUint16(b, uint16(s.do)<<8|uint16(s.next))
+			b = number(b, uint16(s.do)<<10|uint16(s.next))
 		}
 	}
 	return b
@@ -87,74 +100,81 @@ type registers struct {
 	delimiter  uint8 // of the line, 0 none
 	groups     uint8 // of the IPv6 address, so far
 	high       uint8 // upper byte of the port
+	spoilt     bool  // the line announces nothing
 }
 
 // speaker is who sends the bytes: an announcement must name its address.
 type speaker struct {
 	address packet.U128
 	family  uint8
-	skip    state // where a failed line goes on
+	port    uint16 // from which the connection was opened, by either end
 }
 
-// feed takes one byte. It returns a port number above 0 when the byte
-// completes the announcement of a port at the speaker's own address.
-func (r *registers) feed(a *Automaton, who *speaker, c byte) uint16 {
+// event is what a byte completes: an announcement.
+type event struct {
+	port uint16 // of the announced connection's listener
+	kind uint8  // which of the automaton's kinds
+}
+
+// feed takes one byte; ok if it completes an event.
+func (r *registers) feed(a *Automaton, who *speaker, c byte) (e event, ok bool) {
 	class := a.classes[c]
 	if r.delimiter != 0 && r.delimiter == c {
 		class = 0
 	}
 	s := a.steps[r.state][class]
 	r.state = s.next
-	ok := true
+	spoilt := false
 	switch s.do {
 	case actLine:
 		*r = registers{state: r.state}
 	case actIPv4:
-		ok = who.family == 4
+		spoilt = who.family != 4
 	case actIPv6:
-		ok = who.family == 6
+		spoilt = who.family != 6
 	case actOwn:
 		r.head = who.address
 	case actDelimiter:
 		r.delimiter = c
 	case actOctetDigit:
 		r.value = r.value*10 + uint32(c-'0')
-		ok = r.value <= 255
+		spoilt = r.value > 255
 	case actOctet:
 		r.head.Lo = r.head.Lo<<8 | uint64(r.value)
 		r.value = 0
+	case actAddressDigit:
+		r.head.Lo = r.head.Lo*10 + uint64(c-'0')
+		spoilt = r.head.Lo > 0xffffffff
 	case actPortDigit:
 		r.value = r.value*10 + uint32(c-'0')
-		ok = r.value <= 65535
+		spoilt = r.value > 65535
 	case actHigh:
 		r.high = uint8(r.value)
 		r.value = 0
 	case actHexDigit:
 		r.value = r.value<<4 | nibble(c)
 	case actGroup:
-		ok = r.groups < 7
+		spoilt = r.groups >= 7
 		r.headGroup()
 	case actLastGroup:
-		ok = r.groups == 7
+		spoilt = r.groups != 7
 		r.headGroup()
 	case actTailGroup:
-		ok = r.groups < 7
+		spoilt = r.groups >= 7
 		r.tail.Hi = r.tail.Hi<<16 | r.tail.Lo>>48
 		r.tail.Lo = r.tail.Lo<<16 | uint64(r.value)
 		r.groups++
 		r.value = 0
 	case actAnnounce:
-		port := uint16(r.high)<<8 | uint16(r.value)
-		own := r.head.Hi|r.tail.Hi == who.address.Hi && r.head.Lo|r.tail.Lo == who.address.Lo
+		e.port = uint16(r.high)<<8 | uint16(r.value)
+		ok = !r.spoilt && r.head.Hi|r.tail.Hi == who.address.Hi && r.head.Lo|r.tail.Lo == who.address.Lo
 		*r = registers{state: r.state}
-		if own {
-			return port
-		}
+	case actRequest:
+		e.port = who.port
+		ok = true
 	}
-	if !ok {
-		r.state = who.skip
-	}
-	return 0
+	r.spoilt = r.spoilt || spoilt
+	return e, ok && e.port != 0
 }
 
 // headGroup puts a group of an IPv6 address in its place counted from the

@@ -29,10 +29,13 @@ type Connection struct {
 	Bytes     [2]uint64 // whole frames
 	TCP       TCP
 	SCTP      SCTP
+	Helper    Helper    // that reads it
+	Announced Announced // by whom, valid if Expected
 	// Admitted is the name of the clause that passed the first packet, 0 if none
 	// did: it passed because nothing stopped it.
 	Admitted uint64
 	begun    [2]bool // a helper has seen payload
+	stream   uint16  // 1 + the number of its record in Streams, 0: none
 	ticket   uint32  // its place in the table's queue, 0 for none
 }
 

@@ -1,58 +1,103 @@
 package conntrack
 
-import (
-	"time"
+import "tapgate/internal/packet"
 
-	"tapgate/internal/packet"
-)
+// slotsOfStream is how many announcements of one control connection can stand
+// at a time.
+const slotsOfStream = 12
 
 // target is what an expectation admits: one packet with exactly these
 // addresses and this destination port, from any source port.
 type target struct {
 	Family, Proto uint8
+	AnySource     bool // Src is zero: whoever it is
 	DstPort       uint16
 	Src, Dst      packet.U128
 }
 
-type expectation struct {
-	master  Key
-	expires int64 // nanoseconds on the tracker's clock
+// announcement stands in a slot: a target that is expected once.
+type announcement struct {
+	target  target
+	expires int64  // nanoseconds on the tracker's clock; 0: used up or taken back
+	made    uint32 // how many announcements of the stream came before, and this one
+	reader  Helper // of the announced connection
 }
 
-// Expectations are the connections that helpers wait for at one port. Each
-// belongs to the control connection that announced it, its master, and counts
-// only while the master lives and announces nothing else. Mirrored by
-// expectation.h.
-type Expectations struct {
-	entries map[target]expectation
-	// standing tells whether the master lives and t is its latest announcement.
-	standing func(master Key, t target, now int64) bool
+// place is where an announcement stands: a record's number and a slot in it. A
+// slot's target leads here until the slot gets another one or another
+// connection announces the same; whether it is expected only the slot tells.
+type place struct{ record, slot int }
+
+// Announced is what is known of a connection that a helper expected.
+type Announced struct {
+	Master Key    // the control connection
+	By     Helper // which read it
+	Reader Helper // that reads the announced connection, if any
 }
 
 // Take tells whether a helper announced the connection that p would open. The
-// expectation is used up by it, whatever becomes of p.
-func (e *Expectations) Take(p *packet.Packet) bool {
+// expectation is used up by it, whatever becomes of p. It counts only while its
+// control connection lives. Mirrored by expectation.h.
+func (s *Streams) Take(p *packet.Packet) (Announced, bool) {
 	if p.Have&packet.HavePorts == 0 {
-		return false
+		return Announced{}, false
 	}
-	t := target{p.Family, p.LinkProto, p.DstPort, p.SrcIP, p.DstIP}
-	x, ok := e.entries[t]
+	t := target{Family: p.Family, Proto: p.LinkProto, DstPort: p.DstPort, Src: p.SrcIP, Dst: p.DstIP}
+	if taken, ok := s.take(t, p.Now); ok || p.LinkProto != packet.ProtoTCP {
+		return taken, ok
+	}
+	t.AnySource, t.Src = true, packet.U128{}
+	return s.take(t, p.Now)
+}
+
+func (s *Streams) take(t target, now int64) (Announced, bool) {
+	at, ok := s.index[t]
 	if !ok {
-		return false
+		return Announced{}, false
 	}
-	delete(e.entries, t)
-	return p.Now < x.expires && e.standing(x.master, t, p.Now)
+	st := s.records[at.record]
+	slot := &st.slots[at.slot]
+	if slot.target != t || now >= slot.expires {
+		return Announced{}, false
+	}
+	slot.expires = 0
+	if !s.lives(at.record, now) {
+		return Announced{}, false
+	}
+	master := s.table.connections[st.master]
+	return Announced{Master: st.master, By: master.Helper, Reader: slot.reader}, true
 }
 
-// add makes or refreshes an expectation. Where two masters announce the same
-// connection the later one has it.
-func (e *Expectations) add(t target, master Key, now int64, lifetime time.Duration) {
-	e.entries[t] = expectation{master, now + int64(lifetime)}
+// announce makes or refreshes an expectation of the kind.
+func (s *Streams) announce(p *packet.Packet, c *Connection, st *stream, k *kind, e event) {
+	t := k.target(p, e.port)
+	st.made++
+	i := st.choose(k, t, p.Now)
+	at := place{int(c.stream) - 1, i}
+	slot := &st.slots[i]
+	if slot.target != t && s.index[slot.target] == at {
+		delete(s.index, slot.target)
+	}
+	*slot = announcement{t, p.Now + int64(k.lifetime)*second, st.made, k.reader}
+	s.index[t] = at
 }
 
-// remove takes back what the master announced, unless it is another's by now.
-func (e *Expectations) remove(t target, master Key) {
-	if e.entries[t].master == master {
-		delete(e.entries, t)
+// choose finds the slot for an announcement: that of the same target, or else
+// the first that is free, or else the oldest.
+func (st *stream) choose(k *kind, t target, now int64) (chosen int) {
+	oldest := ^uint32(0)
+	for i := int(k.first); i < int(k.first+k.slots); i++ {
+		slot := &st.slots[i]
+		if slot.target == t {
+			return i
+		}
+		made := slot.made
+		if now >= slot.expires {
+			made = 0
+		}
+		if made < oldest {
+			chosen, oldest = i, made
+		}
 	}
+	return chosen
 }

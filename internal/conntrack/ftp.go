@@ -2,11 +2,16 @@ package conntrack
 
 import "tapgate/internal/packet"
 
-// ftpPort is where FTP servers listen by convention.
-const ftpPort = 21
-
-// ftp reads FTP control connections (RFC 959, RFC 2428).
-var ftp = ftpGrammar().compile()
+// ftp reads FTP control connections (RFC 959, RFC 2428). Both of its ways
+// expect the listener's peer: PORT and EPRT the server at the client's port,
+// 227 and 229 the client at the server's.
+var ftp = func() *Automaton {
+	g, start := ftpGrammar()
+	return g.compile(Automaton{
+		start: start, dead: noState, reads: packet.Original | packet.Reply,
+		kinds: [automatonKinds]kind{{slots: 1, proto: packet.ProtoTCP, lifetime: 300}},
+	})
+}()
 
 // ftpGrammar:
 //
@@ -17,32 +22,29 @@ var ftp = ftpGrammar().compile()
 //
 // Commands count in either case and only at a line's start. A line that does
 // not fit announces nothing; it is not this code's business to judge it.
-func ftpGrammar() *grammar {
-	g := newGrammar()
+func ftpGrammar() (g *grammar, start [2]state) {
+	g = &grammar{}
+	original, reply := g.lines(), g.lines()
 
-	port := g.ftpNumbers(g.word(packet.Original, "PORT ", actIPv4))
-	g.on(port, "\r", skipOriginal, actAnnounce)
-	g.on(port, "\n", lineOriginal, actAnnounce)
+	port := g.ftpNumbers(g.word(original, "PORT ", actIPv4))
+	g.on(port, "\r", g.skip(port), actAnnounce)
+	g.on(port, "\n", original, actAnnounce)
 
-	g.ftpEPRT(g.word(packet.Original, "EPRT ", actNone))
+	g.ftpEPRT(g.word(original, "EPRT ", actNone))
 
-	passive := g.word(packet.Reply, "227 ", actIPv4)
-	g.others(passive, passive)
+	passive := g.word(reply, "227 ", actIPv4)
+	g.others(passive, digits, passive)
 	g.end(g.ftpNumbers(passive))
 
-	extended := g.word(packet.Reply, "229 ", actNone)
-	for c := range 256 {
-		if c != '\n' {
-			g.rows[extended][c] = step{next: extended}
-		}
-	}
+	extended := g.word(reply, "229 ", actNone)
+	g.others(extended, "(", extended)
 	first, second, third, number := g.then(extended), g.then(extended), g.then(extended), g.then(extended)
 	g.on(extended, "(", first, actOwn)
 	g.on(first, visible(), second, actDelimiter)
 	g.onDelimiter(second, third, actNone)
 	g.onDelimiter(third, number, actNone)
-	g.onDelimiter(g.number(number, actPortDigit), skipReply, actAnnounce)
-	return g
+	g.onDelimiter(g.number(number, actPortDigit), g.skip(number), actAnnounce)
+	return g, [2]state{original, reply}
 }
 
 // ftpNumbers reads h1,h2,h3,h4,p1,p2; the caller ends the last.
@@ -65,15 +67,8 @@ func (g *grammar) ftpEPRT(from state) {
 	g.onDelimiter(v6, address6, actNone)
 	g.onDelimiter(g.octets(address4, "."), number, actOctet)
 	last := g.number(number, actPortDigit)
-	g.onDelimiter(last, skipOriginal, actAnnounce)
+	g.onDelimiter(last, g.skip(last), actAnnounce)
 
 	number6 := g.ipv6(address6)
 	g.on(number6, digits, last, actPortDigit)
-}
-
-// Tables are the automata of all helpers in the order of enum helper in
-// automaton.h, each as a value of the map `automata`: struct automaton, 16,640
-// bytes (see Automaton.append).
-func Tables() [][]byte {
-	return [][]byte{ftp.append(nil)}
 }

@@ -20,15 +20,15 @@ func testAddress(text string) packet.U128 {
 
 // announced are the ports that the speaker's text announces.
 func announced(d packet.Direction, from, text string) []uint16 {
-	who := speaker{address: testAddress(from), family: 4, skip: state(d) + 1}
+	who := speaker{address: testAddress(from), family: 4}
 	if strings.Contains(from, ":") {
 		who.family = 6
 	}
-	r := registers{state: state(d) - 1}
+	r := registers{state: ftp.start[d-1]}
 	var ports []uint16
 	for _, c := range []byte(text) {
-		if port := r.feed(ftp, &who, c); port != 0 {
-			ports = append(ports, port)
+		if e, ok := r.feed(ftp, &who, c); ok {
+			ports = append(ports, e.port)
 		}
 	}
 	return ports

@@ -2,8 +2,8 @@ package conntrack
 
 import (
 	"fmt"
-
-	"tapgate/internal/packet"
+	"slices"
+	"strings"
 )
 
 // delimiter is the symbol beyond the byte values: whatever byte the line chose
@@ -29,40 +29,58 @@ func visible() string {
 	return string(s)
 }
 
-// grammar is an automaton in the making: a row of transitions for each state.
-// Unless a rule says otherwise any byte fails the line, and a line feed starts
-// the next one.
+// grammar is an automaton in the making: a row of transitions for each state,
+// which belongs to a speech.
 type grammar struct {
-	rows [][symbols]step
-	side []packet.Direction // of each state
+	rows     [][symbols]step
+	speeches []speech // of each state
 }
 
-func newGrammar() *grammar {
-	g := &grammar{}
-	for range 2 { // line…, then skip…
-		g.state(packet.Original)
-		g.state(packet.Reply)
-	}
-	return g
+// speech is a part of a grammar that has states of its own, for one direction or
+// for both.
+type speech struct {
+	start, skip state
+	lines       bool // a line feed starts the next line; else nothing but the next datagram does
 }
 
-// state adds a state for lines of direction d.
-func (g *grammar) state(d packet.Direction) state {
+// lines adds the first two states of a speech in lines; it returns the one in
+// which they start.
+func (g *grammar) lines() state { return g.speech(true) }
+
+// message adds the first two states of a speech in datagrams.
+func (g *grammar) message() state { return g.speech(false) }
+
+func (g *grammar) speech(lines bool) state {
+	start := state(len(g.rows))
+	t := speech{start: start, skip: start + 1, lines: lines}
+	g.add(t)
+	g.add(t)
+	return start
+}
+
+// add adds a state. Unless a rule says otherwise any byte leads to where the
+// rest is skipped, and a line feed starts the next line.
+func (g *grammar) add(t speech) state {
 	if len(g.rows) == automatonStates {
 		panic("conntrack: grammar with too many states")
 	}
 	var row [symbols]step
 	for i := range row {
-		row[i] = step{next: state(d) + 1}
+		row[i] = step{next: t.skip}
 	}
-	row['\n'] = step{next: state(d) - 1, do: actLine}
+	if t.lines {
+		row['\n'] = step{next: t.start, do: actLine}
+	}
 	g.rows = append(g.rows, row)
-	g.side = append(g.side, d)
+	g.speeches = append(g.speeches, t)
 	return state(len(g.rows) - 1)
 }
 
-// then adds a state of the same direction as from.
-func (g *grammar) then(from state) state { return g.state(g.side[from]) }
+// then adds a state to the speech of from.
+func (g *grammar) then(from state) state { return g.add(g.speeches[from]) }
+
+// skip is where the speech of a state skips what it does not understand.
+func (g *grammar) skip(of state) state { return g.speeches[of].skip }
 
 // on leads each of the characters from one state to another.
 func (g *grammar) on(from state, chars string, to state, do action) {
@@ -76,10 +94,10 @@ func (g *grammar) onDelimiter(from, to state, do action) {
 	g.rows[from][delimiter] = step{to, do}
 }
 
-// others leads every byte but the digits and the line feed.
-func (g *grammar) others(from, to state) {
+// others leads every byte but these and the line feed.
+func (g *grammar) others(from state, but string, to state) {
 	for c := range 256 {
-		if c != '\n' && (c < '0' || c > '9') {
+		if c != '\n' && strings.IndexByte(but, byte(c)) < 0 {
 			g.rows[from][c] = step{next: to}
 		}
 	}
@@ -87,22 +105,28 @@ func (g *grammar) others(from, to state) {
 
 // end completes an announcement in from at any byte but a digit.
 func (g *grammar) end(from state) {
-	d := g.side[from]
 	for c := range 256 {
 		if c < '0' || c > '9' {
-			g.rows[from][c] = step{state(d) + 1, actAnnounce}
+			g.rows[from][c].do = actAnnounce
 		}
 	}
-	g.rows[from]['\n'] = step{state(d) - 1, actAnnounce}
 }
 
-// word reads a text in either case from a line's start; texts may share their
-// beginning. Its last byte does the action.
-func (g *grammar) word(d packet.Direction, text string, do action) state {
-	at := state(d) - 1
+// word reads a text in either case; texts that are read from one state may
+// share their beginning. Its last byte does the action.
+func (g *grammar) word(from state, text string, do action) state {
+	return g.text(from, text, do, true)
+}
+
+// exact reads a text as it is written.
+func (g *grammar) exact(from state, text string, do action) state {
+	return g.text(from, text, do, false)
+}
+
+func (g *grammar) text(at state, text string, do action, anyCase bool) state {
 	for i, c := range []byte(text) {
 		next := g.rows[at][c].next
-		if next < firstOwnState {
+		if t := g.speeches[at]; next == t.start || next == t.skip {
 			next = g.then(at)
 		}
 		last := actNone
@@ -110,12 +134,43 @@ func (g *grammar) word(d packet.Direction, text string, do action) state {
 			last = do
 		}
 		g.on(at, string(c), next, last)
-		if c >= 'A' && c <= 'Z' {
+		if anyCase && c >= 'A' && c <= 'Z' {
 			g.on(at, string(c|0x20), next, last)
 		}
 		at = next
 	}
 	return at
+}
+
+// search finds the first of the texts, as they are written, wherever it
+// stands. It returns the states behind them; the last bytes do the action.
+func (g *grammar) search(from state, do action, texts ...string) (behind []state) {
+	at := map[string]state{"": from} // by what has been read of the texts
+	for _, text := range texts {
+		for n := range len(text) {
+			if _, ok := at[text[:n+1]]; !ok {
+				at[text[:n+1]] = g.then(from)
+			}
+		}
+		behind = append(behind, at[text])
+	}
+	for read, s := range at {
+		if slices.Contains(texts, read) {
+			continue
+		}
+		for c := range 256 {
+			now := read + string([]byte{byte(c)})
+			next, ok := at[now]
+			for ; !ok; next, ok = at[now] {
+				now = now[1:]
+			}
+			g.rows[s][c] = step{next: next}
+			if slices.Contains(texts, now) {
+				g.rows[s][c].do = do
+			}
+		}
+	}
+	return behind
 }
 
 // number reads one or more digits from a state on; it returns the state in
@@ -175,9 +230,12 @@ func (g *grammar) group(from, again state) (ends [4]state) {
 	return ends
 }
 
-// compile gives bytes that no state tells apart the same class.
-func (g *grammar) compile() *Automaton {
-	a := &Automaton{}
+// compile fills in the automaton's tables: bytes that no state tells apart get
+// the same class.
+func (g *grammar) compile(a Automaton) *Automaton {
+	for i, start := range a.start {
+		a.skip[i] = g.skip(start)
+	}
 	var columns []int // a symbol of each class
 	classOf := func(symbol int) uint8 {
 		for class, c := range columns {
@@ -200,7 +258,7 @@ func (g *grammar) compile() *Automaton {
 			a.steps[s][class] = row[symbol]
 		}
 	}
-	return a
+	return &a
 }
 
 func (g *grammar) sameColumn(a, b int) bool {

@@ -17,6 +17,9 @@ type Config struct {
 	// until they are swept. When it is full, openings of TCP connections and
 	// connections that are over give way to new ones, oldest first.
 	MaxConnections int
+	// Services says which helpers read which connections, at most MaxServices;
+	// nil for DefaultServices.
+	Services []Service
 }
 
 // ErrTableFull is returned for a packet that would open one connection more
@@ -32,8 +35,8 @@ var ErrRace = errors.New("another packet opened the connection first")
 type Table struct {
 	// Expect, if set, is asked about each packet that would open a
 	// connection: true if a helper announced it. Asking consumes the
-	// announcement.
-	Expect func(*packet.Packet) bool
+	// announcement. Without it connections have no helpers.
+	Expect func(*packet.Packet) (Announced, bool)
 
 	config      Config
 	connections map[Key]*Connection
@@ -42,6 +45,9 @@ type Table struct {
 
 // NewTable returns an empty table.
 func NewTable(config Config) *Table {
+	if config.Services == nil {
+		config.Services = DefaultServices()
+	}
 	return &Table{config: config, connections: map[Key]*Connection{}, queue: queue{keys: map[uint32]Key{}}}
 }
 
@@ -143,11 +149,17 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 // open judges a packet without a connection, whose header may have a fault.
 func (t *Table) open(key Key, e ends, p *packet.Packet, fault packet.Invalid) *Pending {
 	// An announcement is used up even by a packet that turns out invalid.
-	expected := t.Expect != nil && t.Expect(p)
+	c := &Connection{Key: key, OriginB: e == fromB, Out: p.Out, Created: p.Now}
+	if t.Expect != nil {
+		if c.Announced, c.Expected = t.Expect(p); c.Expected {
+			c.Helper = c.Announced.Reader
+		} else {
+			c.Helper = t.helperOf(p)
+		}
+	}
 	if fault != packet.NotInvalid {
 		return invalidate(p, fault)
 	}
-	c := &Connection{Key: key, OriginB: e == fromB, Out: p.Out, Expected: expected, Created: p.Now}
 	switch key.Proto {
 	case packet.ProtoTCP:
 		if !c.openTCP(p, t.config.PickUp) {

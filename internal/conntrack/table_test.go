@@ -164,9 +164,9 @@ func TestExpected(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			table := conntrack.NewTable(conntrack.Config{})
 			asked := 0
-			table.Expect = func(*packet.Packet) bool {
+			table.Expect = func(*packet.Packet) (conntrack.Announced, bool) {
 				asked++
-				return asked == 1
+				return conntrack.Announced{}, asked == 1
 			}
 			steps, err := conntracktest.Script(test.script)
 			if err != nil {

@@ -56,7 +56,7 @@ func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connecti
 
 // connectionMaps are the shared maps of which the table consists, and with which it
 // is changed.
-var connectionMaps = []string{"connections", "secret", "locks", "ports", "queue"}
+var connectionMaps = []string{"connections", "secret", "locks", "ports", "queue", "related"}
 
 // connectionTable is the table of connections as one port sees it.
 type connectionTable struct {

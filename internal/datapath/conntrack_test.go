@@ -144,11 +144,14 @@ func TestTrackerSequences(t *testing.T) {
 	trackers := map[bool]*tracker{true: newTracker(t, p, Config{}), false: newTracker(t, p, Config{NoPickUp: true})}
 	begin := func(t *testing.T, config conntrack.Config) conntracktest.Engine {
 		k := trackers[config.PickUp]
+		if config.Services != nil {
+			return newTracker(t, p, Config{Services: config.Services})
+		}
 		if err := k.Reset(); err != nil {
 			t.Fatal(err)
 		}
 		return k
 	}
 	t.Run("states", func(t *testing.T) { conntracktest.Run(t, begin) })
-	t.Run("ftp", func(t *testing.T) { conntracktest.RunFTP(t, begin) })
+	t.Run("helpers", func(t *testing.T) { conntracktest.RunHelpers(t, begin) })
 }

@@ -41,7 +41,7 @@ func drawFlow(t *source) flow {
 		peer = oneOf(t, pool)
 	}
 	f.guest, f.peer = netip.MustParseAddr(guest).AsSlice(), netip.MustParseAddr(peer).AsSlice()
-	f.guestPort, f.peerPort = uint16(oneOf(t, poolPort[2:6])), uint16(oneOf(t, poolPort[9:11]))
+	f.guestPort, f.peerPort = oneOf(t, []uint16{20, 21, 22, 53, 69, 6667, 10080}), oneOf(t, []uint16{1024, 40000})
 	if t.chance(15) {
 		f.guestPort, f.peerPort = uint16(oneOf(t, poolPort)), uint16(oneOf(t, poolPort))
 	}
@@ -159,6 +159,11 @@ func drawIPv4(t *source, f flow, out bool) []byte {
 	if t.chance(3) {
 		b[10] = 1
 	}
+	be.PutUint16(b[10:], be.Uint16(b[10:])+^checksum(b))
+	return append(b, body...)
+}
+
+func checksum(b []byte) uint16 {
 	var sum uint32
 	for i := 0; i < len(b); i += 2 {
 		sum += uint32(be.Uint16(b[i:]))
@@ -166,8 +171,7 @@ func drawIPv4(t *source, f flow, out bool) []byte {
 	for sum > 0xffff {
 		sum = sum&0xffff + sum>>16
 	}
-	be.PutUint16(b[10:], be.Uint16(b[10:])+^uint16(sum))
-	return append(b, body...)
+	return uint16(sum)
 }
 
 func drawIPv6(t *source, f flow, out bool) []byte {
@@ -215,7 +219,9 @@ func drawTransport(t *source, f flow, out bool) []byte {
 		payload = bytes.Repeat([]byte{0x55, 0xaa, 7}, oneOf(t, []int{171, 176, 177, 178, 405, 408, 480}))
 	}
 	if t.chance(30) {
-		payload = []byte(oneOf(t, []string{"PORT 10,0,0,1,4,0\r\n", "PORT 10,0,0,2,0,80\r\n", "EPRT |1|10,0,0,1|1024|\r\n", "EPRT |1|10.0.0.1|1024|\r\n", "EPRT |2|fd00::1|1024|\r\n", "227 ok (10,0,0,2,0,53)\r\n", "229 ok (|||1024|)\r\n", "PORT 10,0,", "0,1,4,0\r\n"}))
+		speaker, _ := f.addrs(out)
+		address, _ := netip.AddrFromSlice(speaker)
+		payload = drawControl(t, oneOf(t, helpers), address)
 	}
 	switch proto {
 	case 6:

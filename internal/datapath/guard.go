@@ -166,7 +166,12 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	if before != nil && taken["fragments"] == nil {
 		change.Notes = append(change.Notes, "fragments that wait for the rest start anew: this version keeps them in another form")
 	}
-	replacements := map[string]*ebpf.Map{}
+	automata, err := h.openAutomata(ctx, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer automata.Close()
+	replacements := map[string]*ebpf.Map{automataMap: automata}
 	for _, maps := range []map[string]*ebpf.Map{common.maps, taken} {
 		for name, m := range maps {
 			replacements[name] = m

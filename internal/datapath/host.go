@@ -43,6 +43,7 @@ type Options struct {
 //
 //	DIR/next_port            the number of the next port
 //	DIR/state_HASH/…         maps that all ports share, of one layout
+//	DIR/automata_HASH/…      the helpers' grammars, of these contents
 //	DIR/ports/NAME/link_in   bpf links, only with tcx
 //	DIR/ports/NAME/link_out
 //	DIR/ports/NAME/3/…       a generation: programs, maps and their description

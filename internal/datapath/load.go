@@ -27,6 +27,9 @@ type Config struct {
 	NoPickUp bool
 	// Swapped is set where the device transmits what the guest sends.
 	Swapped bool
+	// Services says which helpers read which connections, at most
+	// conntrack.MaxServices; nil for conntrack.DefaultServices.
+	Services []conntrack.Service
 	// Sets are the kernel sets that the policy names, all of them.
 	Sets ipset.Sets
 }
@@ -47,6 +50,27 @@ type skeletonConfig struct {
 	Limits         bool
 	MaxConnections uint32
 	MAC            uint64
+	Services       [conntrack.MaxServices]skeletonService
+}
+
+// skeletonService mirrors struct service.
+type skeletonService struct {
+	Helper, Proto uint8
+	Port          uint16
+}
+
+// skeletonServices lays the services out.
+func skeletonServices(services []conntrack.Service) (list [conntrack.MaxServices]skeletonService, err error) {
+	if services == nil {
+		services = conntrack.DefaultServices()
+	}
+	if len(services) > len(list) {
+		return list, fmt.Errorf("%d ports with helpers: a port can have at most %d", len(services), len(list))
+	}
+	for i, s := range services {
+		list[i] = skeletonService{uint8(s.Helper), s.Proto, s.Port}
+	}
+	return list, nil
 }
 
 const (
@@ -82,6 +106,10 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 	if config.MaxConnections == 0 {
 		config.MaxConnections = DefaultMaxConnections
 	}
+	services, err := skeletonServices(config.Services)
+	if err != nil {
+		return nil, err
+	}
 	err = spec.Variables["config"].Set(skeletonConfig{
 		Port:           config.Port,
 		Testing:        testing,
@@ -94,14 +122,13 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		Limits:         p.Facts.ConnLimit,
 		MaxConnections: config.MaxConnections,
 		MAC:            macNumber(p.MAC),
+		Services:       services,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configure the skeleton: %w", err)
 	}
-	if p.Facts.Related {
-		for i, table := range conntrack.Tables() {
-			spec.Maps["automata"].Contents = append(spec.Maps["automata"].Contents, ebpf.MapKV{Key: uint32(i), Value: table})
-		}
+	for i, table := range conntrack.Tables() {
+		spec.Maps["automata"].Contents = append(spec.Maps["automata"].Contents, ebpf.MapKV{Key: uint32(i), Value: table})
 	}
 	mark, err := newRejects()
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // generation.
 var (
 	// sharedMaps are one for all ports of the host.
-	sharedMaps = []string{"connections", "locks", "queue", "ports", "secret", "expectations", "streams", "stream_slots", "answer", "counted"}
+	sharedMaps = []string{"connections", "locks", "queue", "ports", "secret", "expectations", "streams", "related", "answer", "counted"}
 	// keptMaps belong to a port and live on when its policy is changed.
 	keptMaps = []string{"fragments", "rejects"}
 )
@@ -61,14 +61,6 @@ func (h *Host) openShared(ctx context.Context, spec *ebpf.CollectionSpec) (*shar
 }
 
 func (h *Host) makeShared(name string, spec *ebpf.CollectionSpec) error {
-	aside := filepath.Join(h.dir, "new")
-	if err := os.RemoveAll(aside); err != nil {
-		return err
-	}
-	if err := os.Mkdir(aside, 0o700); err != nil {
-		return err
-	}
-	defer os.RemoveAll(aside)
 	alone := &ebpf.CollectionSpec{Maps: map[string]*ebpf.MapSpec{}, Types: spec.Types, ByteOrder: spec.ByteOrder}
 	for _, name := range sharedMaps {
 		alone.Maps[name] = spec.Maps[name].Copy()
@@ -84,15 +76,17 @@ func (h *Host) makeShared(name string, spec *ebpf.CollectionSpec) error {
 	if err := fillTables(loaded.Maps, alone.Maps); err != nil {
 		return err
 	}
-	if err := startSweeper(aside, loaded.Maps); err != nil {
-		return err
-	}
-	for name, m := range loaded.Maps {
-		if err := m.Pin(filepath.Join(aside, name)); err != nil {
+	return h.makeAside(filepath.Join(h.dir, name), func(aside string) error {
+		if err := startSweeper(aside, loaded.Maps); err != nil {
 			return err
 		}
-	}
-	return os.Rename(aside, filepath.Join(h.dir, name))
+		for name, m := range loaded.Maps {
+			if err := m.Pin(filepath.Join(aside, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // openMaps opens pinned maps: all or none.
@@ -111,7 +105,7 @@ func openMaps(dir string, names []string) (map[string]*ebpf.Map, error) {
 	return maps, nil
 }
 
-// tidy removes what no port needs: shared maps without ports.
+// tidy removes what no port needs: maps that ports share, without ports.
 func (h *Host) tidy(ctx context.Context) error {
 	l, err := h.lock(ctx)
 	if err != nil {
@@ -127,7 +121,7 @@ func (h *Host) tidy(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "state_") {
+		if strings.HasPrefix(e.Name(), "state_") || strings.HasPrefix(e.Name(), "automata_") {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(h.dir, e.Name())))
 		}
 	}

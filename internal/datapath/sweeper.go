@@ -51,7 +51,7 @@ func replacements(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) map[st
 
 // helperMaps hold what helpers know of a port. Every key begins with the
 // port's number.
-var helperMaps = []string{"expectations", "streams", "stream_slots"}
+var helperMaps = []string{"expectations", "streams", "related"}
 
 // forgetHelpers deletes what helpers know of a port, which nothing else would
 // ever do.

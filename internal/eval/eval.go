@@ -80,7 +80,7 @@ func (e *Evaluator) SetPolicy(p *policy.Policy) {
 	e.UseSets(e.sets)
 	e.table.Expect = nil
 	if p.Facts.Related {
-		e.table.Expect = e.streams.Expectations.Take
+		e.table.Expect = e.streams.Take
 	}
 }
 

@@ -1,9 +1,14 @@
 package conntracktest
 
+import (
+	"tapgate/internal/conntrack"
+	"tapgate/internal/packet"
+)
+
 // FTP, with o (10.0.0.111, fd00::6f) as the client and r (10.0.0.114, fd00::72)
 // as the server. They differ from what nf_conntrack's helper does by the
 // decision `ftp-stream`: control streams are followed byte by byte.
-var ftpCases = []FTPCase{
+var ftpCases = helperCases{helper: conntrack.FTP, proto: packet.ProtoTCP, port: 21, cases: []helperCase{
 	{"active", `open · o"USER x\r\n" · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL · r:20>1025 S REL · o:1025>20 SA EST · r:20>1025 A EST`},
 	{"the first segment counts", `open · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL`},
 	{"behind another command in one segment", `open · o"USER x\r\nPORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL`},
@@ -32,4 +37,4 @@ var ftpCases = []FTPCase{
 	{"a repeated command prolongs nothing", `open · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · +200s · -21 o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · +100s · r:20>1025 S NEW`},
 	{"an existing connection stays NEW", `open · r:20>1025 S NEW · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S NEW · r:21>1025 S REL`},
 	{"behind a gap", `open · o"NOOP\r\n" · +3 o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S NEW · o"PORT 10,0,0,111,4,1\r\n" · r:20>1026 S NEW · r:21>1025 S REL`},
-}
+}}

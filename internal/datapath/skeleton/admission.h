@@ -31,7 +31,7 @@ static __always_inline bool conn_give_up(struct walk *w)
 	__u32 tag = conn_tag(&w->key);
 	void *shard = conn_shard(tag);
 	struct conn_lock *lock = conn_lock(tag);
-	bool spare, expired = false;
+	bool spare, expired = false, expected = false;
 	struct connection *c;
 
 	if (!shard || !lock || w->key.port != w->ticket.port)
@@ -44,10 +44,13 @@ static __always_inline bool conn_give_up(struct walk *w)
 	if (spare) {
 		c->tag = 0;
 		expired = c->flow.expires <= w->now;
+		expected = c->flow.flags & CONN_EXPECTED;
 	}
 	bpf_spin_unlock(&lock->lock);
 	if (!spare)
 		return false;
+	if (expected)
+		bpf_map_delete_elem(&related, &w->key);
 	bpf_map_delete_elem(shard, &w->key);
 	queue_leave(w->port, w->ticket.port, w->ticket.number);
 	__sync_fetch_and_add(expired ? &w->port->expired : &w->port->given_up, 1);

@@ -7,31 +7,64 @@
 #ifndef TAPGATE_AUTOMATON_H
 #define TAPGATE_AUTOMATON_H
 
-#define AUTOMATON_STATES	256
-#define AUTOMATON_CLASSES	32
+#define AUTOMATON_STATES	512
+#define AUTOMATON_CLASSES	64
+#define AUTOMATON_KINDS		4
+#define NO_STATE		0xffff
 
 enum helper {
+	HELPER_NONE,
 	HELPER_FTP,
+	HELPER_TFTP,
+	HELPER_IRC,
+	HELPER_AMANDA,
 	HELPERS,
 };
 
-struct automaton {
-	__u8 classes[256];	/* of each byte; class 0 is the remembered delimiter */
-	__u16 steps[AUTOMATON_STATES * AUTOMATON_CLASSES]; /* action << 8 | next state */
+enum kind_flag {
+	KIND_ANY_SOURCE = 1 << 0,	/* whoever connects is expected */
+	KIND_TO_ORIGINATOR = 1 << 1,	/* who opened the connection listens, not who speaks */
 };
 
-/* Filled from conntrack.Tables() and frozen by the loader. */
+/* What announcements of one sort have in common: see kind.go. */
+struct kind {
+	__u8 first, slots;	/* of the stream's */
+	__u8 proto;
+	__u8 flags;		/* enum kind_flag */
+	__u16 lifetime;		/* seconds */
+	__u8 reader;		/* of the announced connection: enum helper */
+	__u8 pad;
+};
+
+/* Arrays of two are by direction, the original first. */
+struct automaton {
+	__u8 classes[256];	/* of each byte; class 0 is the remembered delimiter */
+	__u16 start[2];		/* where the first line, or a datagram, begins */
+	__u16 skip[2];		/* up to the end of the line */
+	__u16 dead;		/* where messages of datagrams end, and which nothing leads out of; or NO_STATE */
+	__u16 timeout;		/* seconds that a packet leaves the connection, 0: the tracker's own */
+	__u8 reads;		/* enum direction */
+	__u8 pad[3];
+	struct kind kinds[AUTOMATON_KINDS];
+	__u16 steps[AUTOMATON_STATES * AUTOMATON_CLASSES]; /* action << 10 | next state */
+};
+
+/* By helper, without the first. Filled from conntrack.Tables() by the loader,
+ * one for all ports of the host. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, HELPERS);
+	__uint(max_entries, HELPERS - 1);
 	__uint(map_flags, BPF_F_RDONLY_PROG);
 	__type(key, __u32);
 	__type(value, struct automaton);
 } automata SEC(".maps");
 
-/* The states that every grammar has; + 1 for the reply direction. */
-#define AUTOMATON_LINE	0	/* a line starts */
-#define AUTOMATON_SKIP	2	/* skip to the end of the line */
+static __always_inline struct automaton *automaton_of(__u8 helper)
+{
+	__u32 index = helper - 1;
+
+	return bpf_map_lookup_elem(&automata, &index);
+}
 
 /* automaton.go says what each one means. */
 enum action {
@@ -43,6 +76,7 @@ enum action {
 	ACTION_DELIMITER,
 	ACTION_OCTET_DIGIT,
 	ACTION_OCTET,
+	ACTION_ADDRESS_DIGIT,
 	ACTION_PORT_DIGIT,
 	ACTION_HIGH,
 	ACTION_HEX_DIGIT,
@@ -50,26 +84,39 @@ enum action {
 	ACTION_LAST_GROUP,
 	ACTION_TAIL_GROUP,
 	ACTION_ANNOUNCE,
+	ACTION_REQUEST,
 };
 
 /* An automaton at work: where it is, and what it has read of the line. */
 struct registers {
 	__u64 head[2], tail[2];	/* the address in front of and behind "::" */
 	__u32 value;		/* the number being read */
-	__u8 state;
+	__u16 state;
 	__u8 delimiter;		/* of the line, 0 none */
 	__u8 groups;		/* of the IPv6 address, so far */
 	__u8 high;		/* upper byte of the port */
+	__u8 spoilt;		/* the line announces nothing */
+	__u8 pad[6];
 };
 
 /* Who sends the bytes: an announcement must name its address. */
 struct speaker {
 	__u64 address[2];
 	__u8 family;
-	__u8 skip;		/* where a failed line goes on */
+	__u8 pad;
+	__u16 port;		/* from which the connection was opened, by either end */
+	__u16 skip;		/* where the rest of a broken line goes on */
+	__u16 dead;
 };
 
-static __always_inline void restart(struct registers *r, __u8 state)
+/* What a byte completes: an announcement. */
+struct event {
+	__u16 port;		/* of the announced connection's listener */
+	__u8 kind;		/* index of automaton.kinds */
+	__u8 pad;
+};
+
+static __always_inline void restart(struct registers *r, __u16 state)
 {
 	__builtin_memset(r, 0, sizeof(*r));
 	r->state = state;
@@ -88,31 +135,31 @@ static __always_inline void head_group(struct registers *r)
 	r->value = 0;
 }
 
-/* Takes one byte. Returns a port number above 0 when the byte completes the
- * announcement of a port at the speaker's own address. */
-static __always_inline __u16 feed(struct registers *r, const struct automaton *a,
-				  const struct speaker *who, __u8 c)
+/* Takes one byte; true if it completes an event. */
+static __always_inline bool feed(struct registers *r, const struct automaton *a,
+				 const struct speaker *who, __u8 c, struct event *e)
 {
 	__u8 class = a->classes[c], action;
-	__u16 step, port;
-	bool ok = true;
+	bool spoilt = false;
+	__u16 step;
 
 	if (r->delimiter && r->delimiter == c)
 		class = 0;
-	step = a->steps[r->state * AUTOMATON_CLASSES + (class & (AUTOMATON_CLASSES - 1))];
-	r->state = step;
-	action = step >> 8;
+	step = a->steps[(r->state & (AUTOMATON_STATES - 1)) * AUTOMATON_CLASSES +
+			(class & (AUTOMATON_CLASSES - 1))];
+	r->state = step & 0x3ff;
+	action = step >> 10;
 	if (action == ACTION_NONE)
-		return 0;
+		return false;
 	switch (action) {
 	case ACTION_LINE:
 		restart(r, r->state);
 		break;
 	case ACTION_IPV4:
-		ok = who->family == 4;
+		spoilt = who->family != 4;
 		break;
 	case ACTION_IPV6:
-		ok = who->family == 6;
+		spoilt = who->family != 6;
 		break;
 	case ACTION_OWN:
 		r->head[0] = who->address[0];
@@ -123,15 +170,19 @@ static __always_inline __u16 feed(struct registers *r, const struct automaton *a
 		break;
 	case ACTION_OCTET_DIGIT:
 		r->value = r->value * 10 + (c - '0');
-		ok = r->value <= 255;
+		spoilt = r->value > 255;
 		break;
 	case ACTION_OCTET:
 		r->head[1] = r->head[1] << 8 | r->value;
 		r->value = 0;
 		break;
+	case ACTION_ADDRESS_DIGIT:
+		r->head[1] = r->head[1] * 10 + (c - '0');
+		spoilt = r->head[1] > 0xffffffff;
+		break;
 	case ACTION_PORT_DIGIT:
 		r->value = r->value * 10 + (c - '0');
-		ok = r->value <= 65535;
+		spoilt = r->value > 65535;
 		break;
 	case ACTION_HIGH:
 		r->high = r->value;
@@ -141,31 +192,35 @@ static __always_inline __u16 feed(struct registers *r, const struct automaton *a
 		r->value = r->value << 4 | (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
 		break;
 	case ACTION_GROUP:
-		ok = r->groups < 7;
+		spoilt = r->groups >= 7;
 		head_group(r);
 		break;
 	case ACTION_LAST_GROUP:
-		ok = r->groups == 7;
+		spoilt = r->groups != 7;
 		head_group(r);
 		break;
 	case ACTION_TAIL_GROUP:
-		ok = r->groups < 7;
+		spoilt = r->groups >= 7;
 		r->tail[0] = r->tail[0] << 16 | r->tail[1] >> 48;
 		r->tail[1] = r->tail[1] << 16 | r->value;
 		r->groups++;
 		r->value = 0;
 		break;
 	case ACTION_ANNOUNCE:
-		port = r->high << 8 | r->value;
-		if ((r->head[0] | r->tail[0]) != who->address[0] ||
+		e->kind = 0;
+		e->port = r->high << 8 | r->value;
+		if (r->spoilt || (r->head[0] | r->tail[0]) != who->address[0] ||
 		    (r->head[1] | r->tail[1]) != who->address[1])
-			port = 0;
+			e->port = 0;
 		restart(r, r->state);
-		return port;
+		return e->port;
+	case ACTION_REQUEST:
+		e->kind = 0;
+		e->port = who->port;
+		return e->port;
 	}
-	if (!ok)
-		r->state = who->skip;
-	return 0;
+	r->spoilt |= spoilt;
+	return false;
 }
 
 #endif

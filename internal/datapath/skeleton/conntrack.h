@@ -156,6 +156,8 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 	tcp_segment_read(p, &t->segment);
 	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
+		if (config.helpers)
+			t->helper = c->flow.helper;
 		dir = conn_direction(c->flow.flags, t->ends);
 		dir = forget(&t->segment, dir);
 		conn_judged(p, c->flow.flags, dir);
@@ -220,6 +222,8 @@ static __always_inline enum known known_other(struct packet *p, struct track *t,
 	if (!conn_live(c, t->fresh.tag, p->now))
 		return UNKNOWN;
 	flags = READ_ONCE(c->flow.flags);
+	if (config.helpers)
+		t->helper = c->flow.helper;
 	dir = conn_direction(flags, t->ends);
 	add = dir ? CONN_SEEN_REPLY : 0;
 	WRITE_ONCE(c->flow.expires, p->now + conn_timeout(p, c->flow.created, flags, &add));
@@ -252,12 +256,16 @@ static __always_inline void conn_open(struct packet *p, struct track *t, enum in
 	conn_invalid(p, t->answer ? INVALID_ICMP_ANSWER : fault);
 	if (t->answer)
 		return;
+	__builtin_memset(f, 0, sizeof(*f));
 	/* An announcement is used up even by a packet that turns out invalid. */
-	if (config.helpers && expectation_take(p, t))
-		flags |= CONN_EXPECTED;
+	if (config.helpers) {
+		if (expectation_take(p, t))
+			flags |= CONN_EXPECTED;
+		else
+			f->helper = helper_of_service(p);
+	}
 	if (fault)
 		return;
-	__builtin_memset(f, 0, sizeof(*f));
 	f->created = p->now;
 	if (p->link_proto == PROTO_TCP) {
 		tcp_segment_read(p, &t->segment);
@@ -275,6 +283,7 @@ static __always_inline void conn_open(struct packet *p, struct track *t, enum in
 	f->packets[0] = 1;
 	f->bytes[0] = length;
 	t->pending = 1;
+	t->helper = f->helper;
 	conn_judged(p, flags, 0);
 }
 
@@ -295,6 +304,7 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	p->direction = 0;
 	p->invalid = NOT_INVALID;
 	t->pending = 0;
+	t->helper = 0;
 	if (!p->family)
 		return;
 	conn_invalid(p, INVALID_HEADER);
@@ -353,6 +363,8 @@ static __always_inline int conn_insert(struct packet *p, struct track *t, struct
 		error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
 	if (!error) {
 		__sync_fetch_and_add(&port->opened, 1);
+		if (config.helpers)
+			expectation_note(t, 0);
 		return 0;
 	}
 	queue_leave(port, t->key.port, f->ticket);
@@ -373,8 +385,8 @@ static __always_inline int conn_reuse(struct packet *p, struct track *t, struct 
 	struct conn_lock *lock = conn_lock(t->fresh.tag);
 	bool tcp = p->link_proto == PROTO_TCP, joins = false;
 	struct flow *f = &t->fresh.flow;
+	__u32 left, flags_before = 0;
 	int result = REASON_RACE;
-	__u32 left;
 
 	if (!lock)
 		return REASON_INTERNAL;
@@ -391,6 +403,7 @@ static __always_inline int conn_reuse(struct packet *p, struct track *t, struct 
 	if (c->tag == t->fresh.tag) {
 		if (p->now >= c->flow.expires) {
 			left = c->flow.ticket;
+			flags_before = c->flow.flags;
 			c->flow = t->fresh.flow;
 			result = 0;
 		} else if (!tcp && p->link_proto != PROTO_SCTP) {
@@ -408,6 +421,8 @@ static __always_inline int conn_reuse(struct packet *p, struct track *t, struct 
 	} else if (!result) {
 		__sync_fetch_and_add(&port->opened, 1);
 		__sync_fetch_and_add(&port->expired, 1);
+		if (config.helpers)
+			expectation_note(t, flags_before);
 	}
 	return result;
 }

@@ -62,6 +62,10 @@ struct flow {
 	__u8 last_event;	/* enum tcp_event of the last packet that was taken in */
 	__u8 last_direction;
 	__u8 retransmissions;
+	__u8 helper;		/* that reads it: enum helper */
+	__u8 announced_by;	/* with CONN_EXPECTED: enum helper */
+	__u16 stream;		/* 1 + the number of its record in `streams`, 0: none */
+	__u32 ticket;		/* its place in the queue (queue.h), 0: none */
 	union {
 		struct {	/* TCP */
 			__u32 last_seq, last_ack, last_end;
@@ -73,8 +77,6 @@ struct flow {
 		struct sctp_flow sctp;
 	};
 	__u64 counted_by;	/* the last limit in one of whose places it is; 0: none */
-	__u32 ticket;		/* its place in the queue (queue.h), 0: none */
-	__u32 pad;
 	__u64 admitted;		/* the name of the clause that passed the first packet; 0: none did */
 };
 
@@ -133,6 +135,8 @@ struct track {
 	__u8 quoted;			/* the key is that of the packet an ICMP error quotes */
 	__u8 answer;			/* an ICMP answer: it opens nothing */
 	__u32 clause;			/* that passed the packet, for what it opens */
+	__u8 helper;			/* of the packet's connection: enum helper */
+	__u8 pad[3];
 	struct tcp_segment segment;
 	struct sctp_packet sctp;
 };
@@ -173,6 +177,16 @@ struct {
 	});
 } connections SEC(".maps");
 
+/* The control connections of those that a helper expected, for people to see:
+ * entries come and go with those of the table. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct conn_key);
+	__type(value, struct conn_key);
+} related SEC(".maps");
+
 #define LOCKS 1024
 
 /*
@@ -195,7 +209,7 @@ struct {
  * its connections go with it. */
 struct port {
 	__u32 connections;	/* entries in the table, expired ones until swept */
-	__u32 stream_turn;	/* next slot in stream_slots */
+	__u32 stream_turn;	/* the next record in `streams` */
 	__u64 opened;
 	__u64 refused;		/* not admitted: quota or table full */
 	__u32 counted;		/* places in the table of counted connections */

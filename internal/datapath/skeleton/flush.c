@@ -65,19 +65,22 @@ static __always_inline void remove_one(struct connection *c, struct conn_lock *l
 				       struct flushed *one, struct flushing *f, void *shard)
 {
 	struct port *port = bpf_map_lookup_elem(&ports, &one->key.port);
+	bool gone, expected = false;
 	__u32 ticket = 0;
-	bool gone;
 
 	bpf_spin_lock(&lock->lock);
 	gone = is_flushed(c, tag, one) && c->flow.expires <= expired_at;
 	if (gone) {
 		c->tag = 0;
 		ticket = c->flow.ticket;
+		expected = c->flow.flags & CONN_EXPECTED;
 	}
 	bpf_spin_unlock(&lock->lock);
 	if (!gone)
 		return;
 	queue_leave(port, one->key.port, ticket);
+	if (expected)
+		bpf_map_delete_elem(&related, &one->key);
 	if (bpf_map_delete_elem(shard, &one->key) == 0 && port)
 		__sync_fetch_and_add(&port->connections, -1);
 	f->ended++;

@@ -23,6 +23,7 @@ const (
 	flushMapLocks        = "locks"
 	flushMapPorts        = "ports"
 	flushMapQueue        = "queue"
+	flushMapRelated      = "related"
 	flushMapSecret       = "secret"
 	flushMapTest         = "test"
 	flushProgFlushExpire = "flush_expire"
@@ -88,6 +89,7 @@ type flushMapSpecs struct {
 	Locks       *ebpf.MapSpec `ebpf:"locks"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Queue       *ebpf.MapSpec `ebpf:"queue"`
+	Related     *ebpf.MapSpec `ebpf:"related"`
 	Secret      *ebpf.MapSpec `ebpf:"secret"`
 	Test        *ebpf.MapSpec `ebpf:"test"`
 }
@@ -127,6 +129,7 @@ type flushMaps struct {
 	Locks       *ebpf.Map `ebpf:"locks"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Queue       *ebpf.Map `ebpf:"queue"`
+	Related     *ebpf.Map `ebpf:"related"`
 	Secret      *ebpf.Map `ebpf:"secret"`
 	Test        *ebpf.Map `ebpf:"test"`
 }
@@ -140,6 +143,7 @@ func (m *flushMaps) Close() error {
 		m.Locks,
 		m.Ports,
 		m.Queue,
+		m.Related,
 		m.Secret,
 		m.Test,
 	)

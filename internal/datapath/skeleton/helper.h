@@ -2,96 +2,246 @@
 /*
  * Readers of control protocols: what an accepted control connection announces
  * becomes an expectation, and the packet that it admits opens a RELATED
- * connection.
+ * connection. Mirrors internal/conntrack/stream.go and expectation.go.
  */
 #ifndef TAPGATE_HELPER_H
 #define TAPGATE_HELPER_H
 
-/* Finds a live connection: the tracker's. */
-static __always_inline struct connection *conn_find(const struct conn_key *key, __u64 now);
-static __always_inline struct conn_lock *conn_lock(__u32 tag);
-
+#include "conn_find.h"
 #include "tcp.h"
 #include "automaton.h"
 #include "expectation.h"
 #include "stream.h"
 #include "segment.h"
 
-#define FTP_PORT	21
-#define FTP_LIFETIME	(300 * SECOND)
-
-/* Whether the master lives and the target is its latest announcement. The
- * unlocked comparison may see half of a new announcement, and then fails. */
-static __always_inline bool expectation_stands(const struct target *t, const struct conn_key *master, __u64 now)
+/* The helper for a connection that the packet opens unannounced. */
+static __always_inline __u8 helper_of_service(struct packet *p)
 {
-	struct connection *c = conn_find(master, now);
-	struct stream *s;
+	if (!(p->have & HAVE_PORTS))
+		return HELPER_NONE;
+	for (int i = 0; i < MAX_SERVICES; i++)
+		if (config.services[i].helper && config.services[i].proto == p->link_proto &&
+		    config.services[i].port == p->dst_port)
+			return config.services[i].helper;
+	return HELPER_NONE;
+}
 
-	if (!c || !(c->flow.flags & CONN_BEGUN))
+/* Takes the announcement of r->target, if it stands: its control connection's
+ * key is left in r->key. */
+static __always_inline bool target_take(struct track *t, struct reading *r, __u64 now)
+{
+	struct place_of_target *at = bpf_map_lookup_elem(&expectations, &r->target);
+	struct announcement *a;
+	struct connection *master;
+	struct stream *s;
+	bool stands;
+	__u32 slot;
+
+	if (!at)
 		return false;
-	s = bpf_map_lookup_elem(&streams, master);
-	return s && same_words(&s->announce, t, sizeof(*t));
+	r->record.port = r->target.port;
+	r->record.number = at->record;
+	slot = at->slot;
+	s = bpf_map_lookup_elem(&streams, &r->record);
+	if (!s || slot >= SLOTS_OF_STREAM)
+		return false;
+	a = &s->slots[slot];
+	bpf_spin_lock(&s->lock);
+	stands = now < a->expires && same_words(&a->target, &r->target, sizeof(r->target));
+	if (stands) {
+		a->expires = 0;
+		t->fresh.flow.helper = a->reader;
+		r->key = s->master;
+	}
+	bpf_spin_unlock(&s->lock);
+	if (!stands)
+		return false;
+	master = conn_find(&r->key, now);
+	if (!master || READ_ONCE(master->flow.stream) != r->record.number + 1)
+		return false;
+	t->fresh.flow.announced_by = master->flow.helper;
+	return true;
 }
 
 /* Tells whether a helper announced the connection that the packet would open.
- * The expectation is used up by it, whatever becomes of the packet. */
+ * The expectation is used up by it, whatever becomes of the packet. Only TCP
+ * connections are ever expected from anyone. */
 static __always_inline bool expectation_take(struct packet *p, struct track *t)
 {
-	struct expectation *e;
-	struct reading *r;
+	struct reading *r = get_reading();
 
-	if (!config.helpers || !(p->have & HAVE_PORTS))
+	if (!r || !(p->have & HAVE_PORTS))
 		return false;
-	r = get_reading();
-	if (!r)
+	target_of_packet(&r->target, p, t->key.port);
+	if (target_take(t, r, p->now))
+		return true;
+	if (p->link_proto != PROTO_TCP)
 		return false;
-	target_set(&r->target, p, t->key.port, p->src_ip, p->dst_ip, p->dst_port);
-	e = bpf_map_lookup_elem(&expectations, &r->target);
-	if (!e)
-		return false;
-	r->expectation = *e;
-	/* Of two packets only one deletes it. */
-	if (bpf_map_delete_elem(&expectations, &r->target))
-		return false;
-	return p->now < r->expectation.expires &&
-	       expectation_stands(&r->target, &r->expectation.master, p->now);
+	target_from_anyone(&r->target);
+	return target_take(t, r, p->now);
 }
 
-/* Whether the packet carries payload of a stream that the helper reads. */
-static __always_inline bool helper_concerned(struct packet *p)
+/* Notes the control connection of an expected one that has been put into the
+ * table, or that the entry's last one had its own. */
+static __always_inline void expectation_note(const struct track *t, __u32 flags_before)
 {
-	__u16 service = p->direction == DIRECTION_ORIGINAL ? p->dst_port : p->src_port;
+	struct reading *r = get_reading();
 
-	return p->link_proto == PROTO_TCP && p->state == STATE_ESTABLISHED && p->direction &&
-	       p->fragment == FRAGMENT_NONE && p->have & HAVE_TCP_OPTIONS &&
-	       !(p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_RST)) && service == FTP_PORT &&
-	       p->l4_length > p->l4_header;
+	if (t->fresh.flow.flags & CONN_EXPECTED) {
+		if (r)
+			bpf_map_update_elem(&related, &t->key, &r->key, BPF_ANY);
+	} else if (flags_before & CONN_EXPECTED) {
+		bpf_map_delete_elem(&related, &t->key);
+	}
 }
 
-/*
- * Reads the payload of a packet that every stage has accepted. Both of FTP's
- * ways expect the listener's peer: PORT and EPRT the server at the client's
- * port, 227 and 229 the client at the server's.
- */
+/* How many bytes of payload the helper may read. */
+static __always_inline __u32 control_length(struct packet *p)
+{
+	__u32 end = p->l4_length;
+
+	if (!p->direction || p->fragment != FRAGMENT_NONE)
+		return 0;
+	if (p->link_proto == PROTO_TCP) {
+		if (p->state != STATE_ESTABLISHED || !(p->have & HAVE_TCP_OPTIONS) ||
+		    p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_RST))
+			return 0;
+	} else if (p->link_proto != PROTO_UDP) {
+		return 0;
+	} else if (p->udp_length < end) {
+		end = p->udp_length;
+	}
+	return end > p->l4_header ? end - p->l4_header : 0;
+}
+
+/* The slot for r->target: that of the same target, or else the first that is
+ * free, or else the oldest. Called under the lock. */
+static __always_inline __u32 slot_choose(struct stream *s, struct reading *r, __u32 first, __u32 slots, __u64 now)
+{
+	volatile __u32 *chosen = &r->chosen, *oldest = &r->oldest;
+
+	*chosen = first;
+	*oldest = ~0U;
+#pragma unroll
+	for (__u32 i = 0; i < SLOTS_OF_STREAM; i++) {
+		struct announcement *a = &s->slots[i];
+		__u32 made = now < a->expires ? a->made : 0;
+
+		if (i - first >= slots)
+			continue;
+		if (same_words(&a->target, &r->target, sizeof(r->target))) {
+			*chosen = i;
+			break;
+		}
+		if (made < *oldest) {
+			*chosen = i;
+			*oldest = made;
+		}
+	}
+	return *chosen;
+}
+
+struct announcing {
+	struct packet *packet;
+	struct track *track;
+	struct reading *reading;
+	const struct automaton *automaton;
+	struct stream *stream;
+};
+
+/* Makes or refreshes the expectation of one event, the last ones of the ring. */
+static int announce(__u32 i, struct announcing *x)
+{
+	struct reading *r = x->reading;
+	struct event *e = &r->event[(r->events > MAX_EVENTS ? r->events + i : i) % MAX_EVENTS];
+	const struct kind *k = &x->automaton->kinds[e->kind % AUTOMATON_KINDS];
+	__u64 now = x->packet->now, expires = now + k->lifetime * SECOND;
+	__u32 first = k->first, slots = k->slots, slot;
+	struct stream *s = x->stream;
+	struct announcement *a;
+	__u8 reader = k->reader;
+	bool ours, stays;
+
+	target_of_kind(&r->target, x->packet, r->record.port, k, e->port);
+	bpf_spin_lock(&s->lock);
+	ours = s->tag == x->track->fresh.tag;
+	slot = slot_choose(s, r, first, slots, now);
+	if (ours && slot < SLOTS_OF_STREAM) {
+		a = &s->slots[slot];
+		r->old = a->target;
+		a->target = r->target;
+		a->expires = expires;
+		a->made = ++s->made;
+		a->reader = reader;
+	}
+	bpf_spin_unlock(&s->lock);
+	if (!ours || slot >= SLOTS_OF_STREAM)
+		return 1;
+	r->place.record = r->record.number;
+	r->place.slot = slot;
+	if (!same_words(&r->old, &r->target, sizeof(r->old)))
+		expectation_forget(&r->old, &r->place);
+	bpf_map_update_elem(&expectations, &r->target, &r->place, BPF_ANY);
+	/* Another CPU may have given the slot away in between, and have looked for
+	 * an entry that was not there yet. */
+	a = &s->slots[slot];
+	bpf_spin_lock(&s->lock);
+	stays = same_words(&a->target, &r->target, sizeof(r->target));
+	bpf_spin_unlock(&s->lock);
+	if (!stays)
+		expectation_forget(&r->target, &r->place);
+	return 0;
+}
+
+/* Reads the payload of a packet that every stage has accepted. */
 static __always_inline void helper_watch(struct __sk_buff *skb, struct packet *p, struct track *t)
 {
-	struct reading *r;
-	struct stream *s;
+	bool reply = p->direction == DIRECTION_REPLY, tcp = p->link_proto == PROTO_TCP;
+	const struct automaton *a = automaton_of(t->helper);
+	struct announcing x = { .packet = p, .track = t, .automaton = a };
+	__u32 length = control_length(p), events;
+	struct reading *r = get_reading();
+	struct followed f = {};
+	struct connection *c;
 
-	if (!config.helpers || !helper_concerned(p))
+	if (!r || !a || !(a->reads & p->direction) || !length)
 		return;
-	r = get_reading();
-	if (!r)
+	c = conn_find(&t->key, p->now);
+	if (!c)
 		return;
-	s = stream_follow(p, t, r);
-	if (!s || !segment_read(skb, p, r, HELPER_FTP))
+	stream_begin(c, t->fresh.tag, !tcp ? 0 : reply ? CONN_BEGUN_REPLY : CONN_BEGUN_ORIGINAL,
+		     a->timeout ? p->now + a->timeout * SECOND : 0, &f);
+	if (!f.same)
 		return;
-	target_set(&r->target, p, t->key.port, p->dst_ip, p->src_ip, r->port);
-	if (!stream_publish(s, t->fresh.tag, p, r) || !r->port)
+	if (tcp) {
+		x.stream = stream_get(t, c, r, f.stream, p->now);
+		if (!x.stream)
+			return;
+		stream_follow(x.stream, a, &f, reply, r);
+	} else {
+		restart(&r->half.registers, a->start[reply]);
+		r->half.known = 0;
+	}
+	r->events = 0;
+	r->who.address[0] = p->src_ip[0];
+	r->who.address[1] = p->src_ip[1];
+	r->who.family = p->family;
+	r->who.port = f.flags & CONN_ORIGIN_B ? t->key.b_port : t->key.a_port;
+	r->who.skip = a->skip[reply];
+	r->who.dead = a->dead;
+	segment_read(skb, p, r, a, length);
+	if (x.stream && !stream_publish(x.stream, t->fresh.tag, reply, r))
 		return;
-	if (r->old.dst_port)
-		expectation_remove(&r->old, &t->key);
-	expectation_add(&r->target, &t->key, &r->expectation, p->now + FTP_LIFETIME);
+	if (a->dead != NO_STATE && r->half.registers.state != a->dead)
+		return; /* the datagram ended before its message */
+	events = r->events;
+	if (!events)
+		return;
+	if (!x.stream)
+		x.stream = stream_get(t, c, r, f.stream, p->now);
+	x.reading = r;
+	if (x.stream)
+		bpf_loop(events < MAX_EVENTS ? events : MAX_EVENTS, announce, &x, 0);
 }
 
 #endif

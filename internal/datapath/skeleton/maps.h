@@ -7,6 +7,15 @@
 
 #define SECOND 1000000000ULL
 
+#define MAX_SERVICES 16
+
+/* Which helper reads the connections that are opened to a port. */
+struct service {
+	__u8 helper;		/* enum helper, 0: end of the list */
+	__u8 proto;
+	__u16 port;
+};
+
 /*
  * Set before loading and constant from then on: what a policy does not use is
  * removed by the verifier as dead code.
@@ -23,6 +32,7 @@ struct config {
 	__u8 limits;		/* the policy counts connections */
 	__u32 max_connections;	/* of this port */
 	__u64 mac;		/* the guest's, a 48-bit number */
+	struct service services[MAX_SERVICES];
 };
 
 const volatile struct config config = {};

@@ -31,9 +31,9 @@ const (
 	portMapQueue        = "queue"
 	portMapReadings     = "readings"
 	portMapRejects      = "rejects"
+	portMapRelated      = "related"
 	portMapScratch      = "scratch"
 	portMapSecret       = "secret"
-	portMapStreamSlots  = "stream_slots"
 	portMapStreams      = "streams"
 	portMapTest         = "test"
 	portMapTotals       = "totals"
@@ -107,9 +107,9 @@ type portMapSpecs struct {
 	Queue        *ebpf.MapSpec `ebpf:"queue"`
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
 	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
+	Related      *ebpf.MapSpec `ebpf:"related"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 	Secret       *ebpf.MapSpec `ebpf:"secret"`
-	StreamSlots  *ebpf.MapSpec `ebpf:"stream_slots"`
 	Streams      *ebpf.MapSpec `ebpf:"streams"`
 	Test         *ebpf.MapSpec `ebpf:"test"`
 	Totals       *ebpf.MapSpec `ebpf:"totals"`
@@ -157,9 +157,9 @@ type portMaps struct {
 	Queue        *ebpf.Map `ebpf:"queue"`
 	Readings     *ebpf.Map `ebpf:"readings"`
 	Rejects      *ebpf.Map `ebpf:"rejects"`
+	Related      *ebpf.Map `ebpf:"related"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 	Secret       *ebpf.Map `ebpf:"secret"`
-	StreamSlots  *ebpf.Map `ebpf:"stream_slots"`
 	Streams      *ebpf.Map `ebpf:"streams"`
 	Test         *ebpf.Map `ebpf:"test"`
 	Totals       *ebpf.Map `ebpf:"totals"`
@@ -182,9 +182,9 @@ func (m *portMaps) Close() error {
 		m.Queue,
 		m.Readings,
 		m.Rejects,
+		m.Related,
 		m.Scratch,
 		m.Secret,
-		m.StreamSlots,
 		m.Streams,
 		m.Test,
 		m.Totals,

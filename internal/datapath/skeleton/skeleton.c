@@ -319,7 +319,7 @@ static __always_inline bool stages(struct __sk_buff *skb, struct scratch *s, str
 		reason = commit();
 		if (reason)
 			return drop(o, reason);
-		if (config.helpers)
+		if (config.helpers && s->track.helper)
 			watch(skb);
 	}
 	if (p->fragment == FRAGMENT_LATER) {

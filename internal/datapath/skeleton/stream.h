@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * Following the two directions of a control connection. Mirrors
+ * The records of followed control connections. Mirrors
  * internal/conntrack/stream.go, which says what is read.
  */
 #ifndef TAPGATE_STREAM_H
 #define TAPGATE_STREAM_H
 
 #define FOLLOWED_CONNECTIONS	1024	/* of a port, at a time */
-#define SLOT_TRIES		8
+#define RECORD_TRIES		8
 #define CHUNK			256	/* payload bytes fetched in one go */
+#define MAX_EVENTS		16	/* of one packet: the last ones count */
 
-/* One direction. */
+/* One direction of a TCP connection. */
 struct half {
 	struct registers registers;
 	__u32 next;		/* sequence number of the next byte, valid if known */
@@ -23,34 +24,26 @@ struct half {
  * lock, only if that direction still is where it was. Who comes too late has
  * read nothing: either the same segment was read, or the next one finds a gap.
  *
- * The memory of a deleted record may serve another connection at once: `tag`,
- * that of struct connection, tells.
+ * A record that has to serve another connection is not deleted, since another
+ * CPU may be waiting for its lock: `tag`, that of struct connection, tells.
  */
 struct stream {
 	struct bpf_spin_lock lock;
 	__u32 tag;
+	__u32 made;		/* announcements so far */
+	__u32 pad;
+	struct conn_key master;
 	struct half halves[2];
-	struct target announce;	/* what it announced last; zero: nothing */
+	struct announcement slots[SLOTS_OF_STREAM];
 };
 
 /* struct stream without its lock, which scratch memory must not hold. */
 struct new_stream {
-	__u32 lock;
-	__u32 tag;
-	struct half halves[2];
-	struct target announce;
+	__u8 bytes[sizeof(struct stream)] __attribute__((aligned(8)));
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct conn_key);
-	__type(value, struct stream);
-} streams SEC(".maps");
-
-/* The followed connections of a port: a new one takes the next slot. */
-struct slot {
+/* The records of a port are taken in turn; flow.stream names a connection's. */
+struct record {
 	__u32 port;
 	__u32 number;
 };
@@ -59,21 +52,23 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct slot);
-	__type(value, struct conn_key);
-} stream_slots SEC(".maps");
+	__type(key, struct record);
+	__type(value, struct stream);
+} streams SEC(".maps");
 
-/* The reading of one segment: too large for the stack. */
+/* The reading of one packet: too large for the stack. */
 struct reading {
 	struct half half;	/* the copy that the automaton works on */
 	__u32 was_next, was_known;
 	struct speaker who;
-	struct conn_key key;	/* of the connection that has the slot */
-	struct target old;	/* expectation to take back */
-	struct target target;
-	struct expectation expectation;
-	struct new_stream fresh;
-	__u16 port;		/* announced last in this segment, or 0 */
+	struct record record;	/* of the connection */
+	struct conn_key key;	/* of a record's connection */
+	struct target target, old;
+	struct place_of_target place;
+	__u32 chosen, oldest;
+	__u32 events;
+	struct event event[MAX_EVENTS]; /* a ring */
+	struct new_stream empty;
 	__u8 chunk[CHUNK];
 };
 
@@ -91,74 +86,104 @@ static __always_inline struct reading *get_reading(void)
 	return bpf_map_lookup_elem(&readings, &zero);
 }
 
-/* Takes back the stream's expectation, if it has one. `master` is its key. */
-static __always_inline void stream_retract(struct stream *s, const struct conn_key *master, struct reading *r)
+/* Whether the connection lives that the record is about. */
+static __always_inline bool stream_lives(const struct conn_key *master, __u32 number, __u64 now)
 {
-	bpf_spin_lock(&s->lock);
-	r->old = s->announce;
-	__builtin_memset(&s->announce, 0, sizeof(s->announce));
-	bpf_spin_unlock(&s->lock);
-	if (r->old.dst_port)
-		expectation_remove(&r->old, master);
+	struct connection *c = conn_find(master, now);
+
+	return c && READ_ONCE(c->flow.stream) == number + 1;
 }
 
-struct slot_search {
+struct record_search {
 	struct reading *reading;
-	struct slot slot;
 	__u32 turn;
 	__u64 now;
 };
 
-/* Looks for a slot whose connection is over; the last try is the slot whose
+/* Looks for a record whose connection is over; the last try is the one whose
  * turn it is. */
-static int slot_try(__u32 i, struct slot_search *search)
+static int record_try(__u32 i, struct record_search *search)
 {
 	struct reading *r = search->reading;
-	struct conn_key *held;
+	struct stream *s;
 
-	search->slot.number = (search->turn + SLOT_TRIES - 1 - i) % FOLLOWED_CONNECTIONS;
-	held = bpf_map_lookup_elem(&stream_slots, &search->slot);
-	if (!held) {
-		__builtin_memset(&r->key, 0, sizeof(r->key));
+	r->record.number = (search->turn + RECORD_TRIES - 1 - i) % FOLLOWED_CONNECTIONS;
+	s = bpf_map_lookup_elem(&streams, &r->record);
+	if (!s)
 		return 1;
-	}
-	r->key = *held;
-	return !conn_find(&r->key, search->now);
+	bpf_spin_lock(&s->lock);
+	r->key = s->master;
+	bpf_spin_unlock(&s->lock);
+	return !stream_lives(&r->key, r->record.number, search->now);
 }
 
-/* Makes room for one more stream of the port: slots are taken in turn, but
- * those of connections that are over, if there are any just ahead, first. */
-static __always_inline bool slot_claim(const struct conn_key *key, struct reading *r, __u64 now)
+/* Puts the number of its record into the connection; false if another CPU was
+ * first, or the entry serves another connection by now. */
+static __always_inline bool stream_enter(struct connection *c, __u32 tag, __u16 old, __u32 number)
 {
-	struct slot_search search = { .reading = r, .slot.port = key->port, .now = now };
-	struct port *port = bpf_map_lookup_elem(&ports, &key->port);
-	struct stream *old;
+	struct conn_lock *lock = conn_lock(tag);
+	bool first;
+
+	if (!lock)
+		return false;
+	bpf_spin_lock(&lock->lock);
+	first = c->tag == tag && c->flow.stream == old;
+	if (first)
+		c->flow.stream = number + 1;
+	bpf_spin_unlock(&lock->lock);
+	return first;
+}
+
+/* Gives the connection a record. Its number is left in r->record. */
+static __always_inline struct stream *stream_claim(const struct track *t, struct connection *c, struct reading *r,
+						   __u16 old, __u64 now)
+{
+	struct record_search search = { .reading = r, .now = now };
+	struct port *port = bpf_map_lookup_elem(&ports, &t->key.port);
+	struct stream *s;
 
 	if (!port)
-		return false;
+		return NULL;
 	search.turn = __sync_fetch_and_add(&port->stream_turn, 1);
-	bpf_loop(SLOT_TRIES, slot_try, &search, 0);
-	old = bpf_map_lookup_elem(&streams, &r->key);
-	if (old) {
-		stream_retract(old, &r->key, r);
-		bpf_map_delete_elem(&streams, &r->key);
+	bpf_loop(RECORD_TRIES, record_try, &search, 0);
+	s = bpf_map_lookup_elem(&streams, &r->record);
+	if (!s) {
+		bpf_map_update_elem(&streams, &r->record, &r->empty, BPF_NOEXIST);
+		s = bpf_map_lookup_elem(&streams, &r->record);
+		if (!s)
+			return NULL;
 	}
-	return bpf_map_update_elem(&stream_slots, &search.slot, key, BPF_ANY) == 0;
+	bpf_spin_lock(&s->lock);
+	s->tag = t->fresh.tag;
+	s->master = t->key;
+	__builtin_memset(s->halves, 0, sizeof(s->halves));
+#pragma unroll
+	for (int i = 0; i < SLOTS_OF_STREAM; i++)
+		s->slots[i].expires = 0;
+	bpf_spin_unlock(&s->lock);
+	return stream_enter(c, t->fresh.tag, old, r->record.number) ? s : NULL;
 }
 
-static __always_inline struct stream *stream_get(const struct track *t, struct reading *r, __u64 now)
+/* Finds or makes the connection's record. `number` is flow.stream. */
+static __always_inline struct stream *stream_get(const struct track *t, struct connection *c, struct reading *r,
+						 __u16 number, __u64 now)
 {
-	const struct conn_key *key = &t->key;
-	struct stream *s = bpf_map_lookup_elem(&streams, key);
+	struct stream *s;
+	__u32 tag = 0;
 
-	if (s)
-		return s;
-	if (!slot_claim(key, r, now))
-		return NULL;
-	__builtin_memset(&r->fresh, 0, sizeof(r->fresh));
-	r->fresh.tag = t->fresh.tag;
-	bpf_map_update_elem(&streams, key, &r->fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&streams, key);
+	r->record.port = t->key.port;
+	if (number) {
+		r->record.number = number - 1;
+		s = bpf_map_lookup_elem(&streams, &r->record);
+		if (s) {
+			bpf_spin_lock(&s->lock);
+			tag = s->tag;
+			bpf_spin_unlock(&s->lock);
+			if (tag == t->fresh.tag)
+				return s;
+		}
+	}
+	return stream_claim(t, c, r, number, now);
 }
 
 /* The halves by constant index: a lock in the value forbids variable ones. */
@@ -167,73 +192,61 @@ static __always_inline struct half *stream_half(struct stream *s, bool reply)
 	return reply ? &s->halves[1] : &s->halves[0];
 }
 
-/* Marks the direction as begun; false if the entry serves another connection
- * by now. `flags` are the connection's from before. */
-static __always_inline bool stream_begin(struct connection *c, __u32 tag, bool reply, __u32 *flags,
-					 bool *liberal)
+/* What a connection tells its helper. */
+struct followed {
+	__u32 flags;		/* from before this packet */
+	__u16 stream;
+	bool liberal, same;
+};
+
+/* Marks the direction as begun, and lets the connection live as long as the
+ * helper wants; not `same` if the entry serves another connection by now. */
+static __always_inline void stream_begin(struct connection *c, __u32 tag, __u32 begun, __u64 expires,
+					 struct followed *f)
 {
 	struct conn_lock *lock = conn_lock(tag);
-	bool same;
 
 	if (!lock)
-		return false;
+		return;
 	bpf_spin_lock(&lock->lock);
-	*flags = c->flow.flags;
-	*liberal = (c->flow.side[0].flags | c->flow.side[1].flags) & SIDE_LIBERAL;
-	same = c->tag == tag;
-	if (same)
-		c->flow.flags = *flags | (reply ? CONN_BEGUN_REPLY : CONN_BEGUN_ORIGINAL);
+	f->flags = c->flow.flags;
+	f->stream = c->flow.stream;
+	f->liberal = begun && (c->flow.side[0].flags | c->flow.side[1].flags) & SIDE_LIBERAL;
+	f->same = c->tag == tag;
+	if (f->same && begun)
+		c->flow.flags = f->flags | begun;
+	if (f->same && expires)
+		WRITE_ONCE(c->flow.expires, expires);
 	bpf_spin_unlock(&lock->lock);
-	return same;
 }
 
-/* Finds or makes the connection's record and copies the packet's direction,
- * ready to read. */
-static __always_inline struct stream *stream_follow(struct packet *p, const struct track *t,
-						    struct reading *r)
+/* Copies the packet's direction, ready to read. */
+static __always_inline void stream_follow(struct stream *s, const struct automaton *a, const struct followed *f,
+					  bool reply, struct reading *r)
 {
-	bool reply = p->direction == DIRECTION_REPLY, liberal;
-	struct connection *c = conn_find(&t->key, p->now);
-	struct stream *s;
-	__u32 flags;
-
-	if (!c || !stream_begin(c, t->fresh.tag, reply, &flags, &liberal))
-		return NULL;
-	s = stream_get(t, r, p->now);
-	if (!s)
-		return NULL;
-	if (!(flags & CONN_BEGUN)) /* the record may be of an earlier connection */
-		stream_retract(s, &t->key, r);
 	bpf_spin_lock(&s->lock);
 	r->half = *stream_half(s, reply);
 	bpf_spin_unlock(&s->lock);
 	r->was_next = r->half.next;
 	r->was_known = r->half.known;
-	if (!(flags & (reply ? CONN_BEGUN_REPLY : CONN_BEGUN_ORIGINAL))) {
-		restart(&r->half.registers, (liberal ? AUTOMATON_SKIP : AUTOMATON_LINE) + reply);
+	if (!(f->flags & (reply ? CONN_BEGUN_REPLY : CONN_BEGUN_ORIGINAL))) {
+		restart(&r->half.registers, f->liberal ? a->skip[reply] : a->start[reply]);
 		r->half.known = 0;
 	} else if (!r->half.known) { /* it had to give way in between */
-		r->half.registers.state = AUTOMATON_SKIP + reply;
+		r->half.registers.state = a->skip[reply];
 	}
-	return s;
 }
 
-/* Puts the direction's new state in place, and what the segment announced;
- * false if another CPU came first. */
-static __always_inline bool stream_publish(struct stream *s, __u32 tag, struct packet *p, struct reading *r)
+/* Puts the direction's new state in place; false if another CPU came first. */
+static __always_inline bool stream_publish(struct stream *s, __u32 tag, bool reply, struct reading *r)
 {
-	struct half *half = stream_half(s, p->direction == DIRECTION_REPLY);
+	struct half *half = stream_half(s, reply);
 	bool first;
 
 	bpf_spin_lock(&s->lock);
 	first = s->tag == tag && half->next == r->was_next && half->known == r->was_known;
-	if (first) {
+	if (first)
 		*half = r->half;
-		if (r->port) {
-			r->old = s->announce;
-			s->announce = r->target;
-		}
-	}
 	bpf_spin_unlock(&s->lock);
 	return first;
 }

@@ -87,6 +87,8 @@ static long visit_entry(void *shard, struct conn_key *key, struct connection *c,
 	if (!condemn(c, !port, v->now, &ticket))
 		return 0;
 	queue_leave(port, number, ticket);
+	if (c->flow.flags & CONN_EXPECTED)
+		bpf_map_delete_elem(&related, key);
 	if (bpf_map_delete_elem(shard, key) == 0 && port) {
 		__sync_fetch_and_add(&port->connections, -1);
 		__sync_fetch_and_add(&port->expired, 1);

@@ -22,6 +22,7 @@ const (
 	sweeperMapLocks       = "locks"
 	sweeperMapPorts       = "ports"
 	sweeperMapQueue       = "queue"
+	sweeperMapRelated     = "related"
 	sweeperMapSecret      = "secret"
 	sweeperMapSweep       = "sweep"
 	sweeperMapTest        = "test"
@@ -84,6 +85,7 @@ type sweeperMapSpecs struct {
 	Locks       *ebpf.MapSpec `ebpf:"locks"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Queue       *ebpf.MapSpec `ebpf:"queue"`
+	Related     *ebpf.MapSpec `ebpf:"related"`
 	Secret      *ebpf.MapSpec `ebpf:"secret"`
 	Sweep       *ebpf.MapSpec `ebpf:"sweep"`
 	Test        *ebpf.MapSpec `ebpf:"test"`
@@ -122,6 +124,7 @@ type sweeperMaps struct {
 	Locks       *ebpf.Map `ebpf:"locks"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Queue       *ebpf.Map `ebpf:"queue"`
+	Related     *ebpf.Map `ebpf:"related"`
 	Secret      *ebpf.Map `ebpf:"secret"`
 	Sweep       *ebpf.Map `ebpf:"sweep"`
 	Test        *ebpf.Map `ebpf:"test"`
@@ -135,6 +138,7 @@ func (m *sweeperMaps) Close() error {
 		m.Locks,
 		m.Ports,
 		m.Queue,
+		m.Related,
 		m.Secret,
 		m.Sweep,
 		m.Test,

@@ -27,8 +27,8 @@ func (e helperEngine) Judge(t *testing.T, frame []byte, out bool, now int64, acc
 	return p.State, p.Direction
 }
 
-func TestFTPSequences(t *testing.T) {
-	conntracktest.RunFTP(t, func(_ *testing.T, config conntrack.Config) conntracktest.Engine {
+func TestHelperSequences(t *testing.T) {
+	conntracktest.RunHelpers(t, func(_ *testing.T, config conntrack.Config) conntracktest.Engine {
 		table := conntrack.NewTable(config)
 		return helperEngine{engine{table}, conntrack.NewStreams(table)}
 	})

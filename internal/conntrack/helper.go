@@ -1,0 +1,84 @@
+package conntrack
+
+import (
+	"fmt"
+
+	"tapgate/internal/packet"
+)
+
+// Helper is a reader of a control protocol.
+type Helper uint8
+
+// The helpers, numbered as in automaton.h.
+const (
+	NoHelper Helper = iota
+	FTP
+	TFTP
+	IRC
+	Amanda
+)
+
+// helpers are what is known of each, in the order of the constants.
+var helpers = [...]struct {
+	name      string
+	automaton *Automaton
+}{
+	NoHelper: {name: "none"},
+	FTP:      {"ftp", ftp},
+	TFTP:     {"tftp", tftp},
+	IRC:      {"irc", irc},
+	Amanda:   {"amanda", amanda},
+}
+
+// String is the name that users know the helper by.
+func (h Helper) String() string {
+	if int(h) < len(helpers) {
+		return helpers[h].name
+	}
+	return fmt.Sprintf("helper %d", uint8(h))
+}
+
+// Service says which helper reads the connections that are opened to a port.
+type Service struct {
+	Helper Helper
+	Proto  uint8 // the control connection's
+	Port   uint16
+}
+
+// MaxServices is how many services a port can have.
+const MaxServices = 16
+
+// DefaultServices are the helpers at the ports where their servers listen by
+// convention.
+func DefaultServices() []Service {
+	return []Service{
+		{FTP, packet.ProtoTCP, 21},
+		{TFTP, packet.ProtoUDP, 69},
+		{IRC, packet.ProtoTCP, 6667},
+		{Amanda, packet.ProtoUDP, 10080},
+	}
+}
+
+// helperOf is the helper for a connection that p opens unannounced.
+func (t *Table) helperOf(p *packet.Packet) Helper {
+	if p.Have&packet.HavePorts == 0 {
+		return NoHelper
+	}
+	for _, s := range t.config.Services {
+		if s.Proto == p.LinkProto && s.Port == p.DstPort {
+			return s.Helper
+		}
+	}
+	return NoHelper
+}
+
+// Tables are the automata of all helpers in the order of enum helper in
+// automaton.h, from the first on, each as a value of the map `automata`: struct
+// automaton (see Automaton.append).
+func Tables() [][]byte {
+	var tables [][]byte
+	for _, h := range helpers[1:] {
+		tables = append(tables, h.automaton.append(nil))
+	}
+	return tables
+}
