@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,9 +10,10 @@ import (
 	"tapgate/internal/packet"
 )
 
-// talk is a control connection between 10.0.0.1 (or fd00::1) and port 21 of
-// 10.0.0.2 (fd00::2) in a table of its own.
+// talk is a control connection between 10.0.0.1 (or fd00::1) and the helper's
+// port of 10.0.0.2 (fd00::2) in a table of its own.
 type talk struct {
+	service Service
 	table   *Table
 	streams *Streams
 	key     Key
@@ -23,8 +25,12 @@ type talk struct {
 	next    [2]uint32 // sequence number of each direction
 }
 
-func newTalk(v6 bool) *talk {
-	k := &talk{table: NewTable(Config{}), now: int64(time.Hour), family: 4, port: 40000, next: [2]uint32{1000, 5000}}
+func newTalk(v6 bool) *talk { return newTalkOf(FTP, v6) }
+
+func newTalkOf(h Helper, v6 bool) *talk {
+	services := DefaultServices()
+	i := slices.IndexFunc(services, func(s Service) bool { return s.Helper == h })
+	k := &talk{service: services[i], table: NewTable(Config{}), now: int64(time.Hour), family: 4, port: 40000, next: [2]uint32{1000, 5000}}
 	k.client, k.server = testAddress("10.0.0.1"), testAddress("10.0.0.2")
 	if v6 {
 		k.family, k.client, k.server = 6, testAddress("fd00::1"), testAddress("fd00::2")
@@ -38,7 +44,8 @@ func newTalk(v6 bool) *talk {
 func (k *talk) open() *Connection {
 	p := k.segment(packet.Original, 0, "")
 	k.key, _, _ = packetKey(&p)
-	c := &Connection{Key: k.key, Created: k.now, Expires: math.MaxInt64, Helper: FTP}
+	c := &Connection{Key: k.key, Created: k.now, Expires: math.MaxInt64, Helper: k.service.Helper}
+	c.OriginB = k.key.BPort == k.port
 	k.table.connections[k.key] = c
 	return c
 }
@@ -46,9 +53,13 @@ func (k *talk) open() *Connection {
 func (k *talk) segment(d packet.Direction, seq uint32, text string) packet.Packet {
 	p := packet.Packet{
 		Family: k.family, LinkProto: packet.ProtoTCP, Have: packet.HavePorts | packet.HaveTCP | packet.HaveTCPOptions,
-		SrcIP: k.client, SrcPort: k.port, DstIP: k.server, DstPort: 21,
+		SrcIP: k.client, SrcPort: k.port, DstIP: k.server, DstPort: k.service.Port,
 		State: packet.StateEstablished, Direction: d, TCPFlags: 0x18, TCPSeq: seq,
 		L4Length: uint32(20 + len(text)), L4Header: 20, Frame: append(make([]byte, 20), text...), Now: k.now,
+	}
+	if k.service.Proto == packet.ProtoUDP {
+		p.LinkProto, p.L4Length, p.L4Header = packet.ProtoUDP, uint32(8+len(text)), 8
+		p.UDPLength, p.Frame = uint16(p.L4Length), p.Frame[12:]
 	}
 	if d == packet.Reply {
 		p.SrcIP, p.DstIP, p.SrcPort, p.DstPort = p.DstIP, p.SrcIP, p.DstPort, p.SrcPort
@@ -305,55 +316,4 @@ func TestSplitStream(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzFTPStream(f *testing.F) {
-	f.Add([]byte(port1025), []byte{3, 5}, false, false)
-	f.Add([]byte("USER x\r\nEPRT |1|10.0.0.1|1025|\r\n"), []byte{1}, false, false)
-	f.Add([]byte("EPRT |2|fd00::1|1025|\r\n"), []byte{14, 1}, false, true)
-	f.Add([]byte("EPRT :2:fd00::1:1025:\nEPRT f2ffd00::1f1f"), []byte{}, false, true)
-	f.Add([]byte("220 x\r\n227 Passive (10,0,0,2,4,2).\r\n"), []byte{9, 9}, true, false)
-	f.Add([]byte("229 Extended (|||1026|)\r\n\x00"), []byte{20}, true, true)
-	f.Fuzz(func(t *testing.T, stream, cuts []byte, fromServer, v6 bool) {
-		if len(stream) == 0 || len(stream) > maxSegment {
-			return
-		}
-		d := packet.Original
-		if fromServer {
-			d = packet.Reply
-		}
-		whole, split := newTalk(v6), newTalk(v6)
-		whole.send(d, 0, string(stream))
-		rest := stream
-		for _, cut := range cuts {
-			n := min(int(cut), len(rest))
-			split.send(d, 0, string(rest[:n]))
-			rest = rest[n:]
-		}
-		split.send(d, 0, string(rest))
-		a, b := whole.record(), split.record()
-		// Announcements that others replaced are counted by segment or by stream.
-		a.made, b.made, a.slots[0].made, b.slots[0].made = 0, 0, 0, 0
-		if *a != *b {
-			t.Fatalf("whole %+v\nsplit %+v", *a, *b)
-		}
-		t0 := a.slots[0].target
-		if t0 == (target{}) {
-			if len(split.streams.index) != 0 {
-				t.Fatal("an expectation without announcement")
-			}
-			return
-		}
-		speaker, peer := whole.client, whole.server
-		if fromServer {
-			speaker, peer = peer, speaker
-		}
-		want := target{Family: whole.family, Proto: packet.ProtoTCP, DstPort: t0.DstPort, Src: peer, Dst: speaker}
-		if t0 != want || t0.DstPort == 0 {
-			t.Fatalf("announced %+v", t0)
-		}
-		if len(split.streams.index) != 1 {
-			t.Fatal("earlier expectations are left")
-		}
-	})
 }
