@@ -3,6 +3,7 @@ package compat
 import (
 	"bytes"
 
+	"tapgate/internal/conntrack"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
@@ -101,8 +102,8 @@ func (h *History) closing() bool {
 	return false
 }
 
-// ftpStream: an FTP control segment that the kernel's helper drops, or what
-// follows from an announcement that it does not see.
+// ftpStream: a control packet that the kernel's helper drops, or what follows
+// from an announcement that it does not see, or sees and Tapgate does not.
 func ftpStream(h *History) bool {
 	if !h.policy.Facts.Related {
 		return false
@@ -112,16 +113,24 @@ func ftpStream(h *History) bool {
 		h.follows(func(o *Observation) bool { return announces(&o.Packet) }, reading{})
 }
 
-// announces tells whether a control segment looks like an announcement or the
+// announcements are what packets contain that announce something.
+var announcements = map[conntrack.Helper][]string{
+	conntrack.FTP:    {"PORT", "EPRT", "227 ", "229 "},
+	conntrack.TFTP:   {"\x00\x01", "\x00\x02"},
+	conntrack.IRC:    {"DCC "},
+	conntrack.Amanda: {"CONNECT "},
+}
+
+// announces tells whether a control packet looks like an announcement or the
 // beginning of one.
 func announces(p *packet.Packet) bool {
 	flows := flowsOf(p)
-	if len(flows) == 0 || !flows[0].isFTPControl() || p.L4Length <= p.L4Header {
+	if len(flows) == 0 || p.L4Length <= p.L4Header {
 		return false
 	}
 	payload := bytes.ToUpper(p.Frame[p.L4Offset+p.L4Header : p.L4Offset+p.L4Length])
-	for _, command := range []string{"PORT", "EPRT", "227 ", "229 "} {
-		if bytes.Contains(payload, []byte(command)) || bytes.HasPrefix([]byte(command), payload) {
+	for _, text := range announcements[flows[0].helper()] {
+		if bytes.Contains(payload, []byte(text)) || bytes.HasPrefix([]byte(text), payload) {
 			return true
 		}
 	}

@@ -195,6 +195,8 @@ func TestConnected(t *testing.T) {
 		{"a ping that carries it", plain, query, echo, false},
 		{"FTP control and another port", plain, frame(t, syn(21)), frame(t, syn(2000)), false},
 		{"FTP control, where RELATED counts", related, frame(t, syn(21)), frame(t, syn(2000)), true},
+		{"TFTP's request and another port, where RELATED counts", related, frame(t, udp(69)), frame(t, udp(2000)), true},
+		{"a port of no helper, where RELATED counts", related, frame(t, udp(68)), frame(t, udp(2000)), false},
 		{"no IP", plain, make([]byte, 60), make([]byte, 60), false},
 	} {
 		a, b := packet.Decode(row.a, false), packet.Decode(row.b, false)

@@ -3,6 +3,7 @@ package compat
 import (
 	"encoding/binary"
 
+	"tapgate/internal/conntrack"
 	"tapgate/internal/packet"
 )
 
@@ -83,25 +84,38 @@ func quoted(p *packet.Packet) (flow, bool) {
 	return flow{family: 6, proto: b[6], a: address(b[8:]), b: address(b[24:])}, true
 }
 
-const ftpPort = 21
+// helper is the one that reads the flow if it is a control connection.
+func (f flow) helper() conntrack.Helper {
+	for _, s := range conntrack.DefaultServices() {
+		if f.ports && f.proto == s.Proto && (f.aPort == s.Port || f.bPort == s.Port) {
+			return s.Helper
+		}
+	}
+	return conntrack.NoHelper
+}
 
-func (f flow) isFTPControl() bool {
-	return f.proto == packet.ProtoTCP && f.ports && (f.aPort == ftpPort || f.bPort == ftpPort)
+// announces tells whether the flow is a control connection that may announce
+// the other: anyone may take up what an IRC client offers.
+func (f flow) announces(g flow) bool {
+	switch f.helper() {
+	case conntrack.NoHelper:
+		return false
+	case conntrack.IRC:
+		return f.family == g.family && (f.a == g.a || f.a == g.b || f.b == g.a || f.b == g.b)
+	}
+	return f.sameHosts(g)
 }
 
 // connected tells whether two packets belong to one connection, one is an
-// error about the other's, or one is the FTP control connection that may have
+// error about the other's, or one is of the control connection that may have
 // announced the other.
 func (h *History) connected(a, b *packet.Packet) bool {
 	for _, f := range flowsOf(a) {
 		for _, g := range flowsOf(b) {
-			if !f.sameHosts(g) {
-				continue
-			}
-			if h.policy.Facts.Related && (f.isFTPControl() || g.isFTPControl()) {
+			if h.policy.Facts.Related && (f.announces(g) || g.announces(f)) {
 				return true
 			}
-			if f.proto == g.proto && (!f.ports || !g.ports || f.aPort == g.aPort && f.bPort == g.bPort) {
+			if f.sameHosts(g) && f.proto == g.proto && (!f.ports || !g.ports || f.aPort == g.aPort && f.bPort == g.bPort) {
 				return true
 			}
 		}

@@ -119,10 +119,10 @@ var differences = []Difference{
 		may:     counted,
 	},
 	{
-		ID: "ftp-stream", Title: "FTP control connections are followed byte by byte",
-		Libvirt: "With its helper attached by hand, the kernel reads a segment only if it begins a line that it has seen announced: a command in the first segment, behind another one, or split over two, is missed; a segment with a malformed command is dropped.",
-		Tapgate: "The stream is read as a stream: every command at the start of a line counts, split or not. A malformed one announces nothing and passes. No helper has to be attached.",
-		Why:     "Clients send what TCP gives them; the data connection's first SYN must not depend on that.",
+		ID: "ftp-stream", Title: "Control connections are followed byte by byte",
+		Libvirt: "With its helper attached by hand, the kernel reads segments: an FTP command in the first one, behind another one, or split over two, is missed; so is an IRC client's offer unless it begins a segment and ends in it. A segment with a malformed command is dropped.",
+		Tapgate: "The stream is read as a stream: every command at the start of a line counts, split or not. A malformed one, also in a datagram (TFTP, Amanda), announces nothing and passes; so does what UDP's length leaves out. No helper has to be attached.",
+		Why:     "Clients send what TCP gives them; the data connection's first packet must not depend on that.",
 		may:     ftpStream,
 	},
 	{
