@@ -1,21 +1,13 @@
 package datapath
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/gopacket/gopacket/layers"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"tapgate/internal/lab"
 )
@@ -32,8 +24,8 @@ const floodable = `<filter name="floodable">
 // floodRate is the number of frames a second that a flood tries to send.
 const floodRate = 110_000
 
-// spoofed is where floods seem to come from, or go to.
-var spoofed = netip.MustParsePrefix("198.18.0.0/15")
+// clientTimeout is long enough for a SYN to be sent again.
+const clientTimeout = 4 * time.Second
 
 // flooded is a guest with a server whose port is flooded, and its twin in
 // another network: a port with the same addresses, and the same peer, on the
@@ -49,13 +41,9 @@ func newFlooded(t *testing.T, filter string) *flooded {
 	t.Helper()
 	f := &flooded{live: newLive(t, Automatic)}
 	var err error
-	f.attacker, err = f.AddGuest(t.Context(), lab.GuestConfig{
-		Name: "attacker", MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 0x66}, IPv4: netip.MustParsePrefix("10.77.0.66/24"),
-	})
-	if err != nil {
+	if f.attacker, err = f.AddAttacker(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f.route(f.Guest, f.attacker.IPv4)
 	if f.other, err = lab.New(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +66,12 @@ func newFlooded(t *testing.T, filter string) *flooded {
 		_, err := f.host.Guard(t.Context(), f.twin.Port, resolve(t, filter), Meta{BoundAt: time.Unix(1, 0)})
 		return err
 	})
-	echo(t, f.Guest)
-	echo(t, f.twin)
+	if err := f.ServeTCPEcho(f.Guest, lab.HTTPPort); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.other.ServeTCPEcho(f.twin, lab.HTTPPort); err != nil {
+		t.Fatal(err)
+	}
 	return f
 }
 
@@ -90,132 +82,26 @@ func (f *flooded) inOther(fn func() error) {
 	}
 }
 
-// route sends what goes to the spoofed addresses to a gateway.
-func (f *flooded) route(guest *lab.Guest, gateway netip.Addr) {
-	f.t.Helper()
-	err := guest.Links().RouteAdd(&netlink.Route{
-		Dst: &net.IPNet{IP: spoofed.Addr().AsSlice(), Mask: net.CIDRMask(spoofed.Bits(), 32)},
-		Gw:  gateway.AsSlice(),
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// echo serves TCP port 80 of a guest.
-func echo(t *testing.T, guest *lab.Guest) {
-	t.Helper()
-	listener, err := guest.Listen(guest.At(80))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(conn, conn)
-				conn.Close()
-			}()
-		}
-	}()
-}
-
-// ping sends a few bytes and waits for them to come back.
-func ping(conn net.Conn) error {
-	sent, got := []byte("echo"), make([]byte, 4)
-	if err := conn.SetDeadline(time.Now().Add(4 * time.Second)); err != nil {
-		return err
-	}
-	if _, err := conn.Write(sent); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(conn, got); err != nil {
-		return err
-	}
-	if !bytes.Equal(sent, got) {
-		return fmt.Errorf("%q came back", got)
-	}
-	return nil
-}
-
 // connect opens a connection and uses it.
 func connect(ctx context.Context, from, to *lab.Guest) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	conn, err := from.Dial(ctx, "tcp", to.At(80))
+	conn, err := from.Dial(ctx, "tcp", to.At(lab.HTTPPort))
 	if err != nil {
 		return nil, err
 	}
-	if err := ping(conn); err != nil {
+	if err := lab.EchoTCP(ctx, conn); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return conn, nil
 }
 
-// flood sends frames that next has changed, at floodRate or as fast as it can,
-// and gives the rate. It ends with ctx.
-func flood(ctx context.Context, from *lab.Guest, frame []byte, next func(i uint32, frame []byte)) (float64, error) {
-	var fd int
-	err := from.Do(func() error {
-		nic, err := net.InterfaceByName(lab.GuestDevice)
-		if err != nil {
-			return err
-		}
-		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
-			return err
-		}
-		return unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: nic.Index})
-	})
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fd)
-	begin := time.Now()
-	sent := uint32(0)
-	for ctx.Err() == nil {
-		due := uint32(floodRate * time.Since(begin).Seconds())
-		if sent == due {
-			time.Sleep(200 * time.Microsecond)
-			continue
-		}
-		// What could not be sent in time is not made up for.
-		for range min(due-sent, 200) {
-			next(sent, frame)
-			sent++
-			if _, err := unix.Write(fd, frame); err != nil && err != unix.ENOBUFS {
-				return 0, err
-			}
-		}
-		if behind := due - sent; behind > floodRate/10 {
-			begin = begin.Add(time.Duration(float64(behind) / floodRate * float64(time.Second)))
-		}
-	}
-	return float64(sent) / time.Since(begin).Seconds(), nil
+func (f *flooded) ping(conn net.Conn) error {
+	ctx, cancel := context.WithTimeout(f.t.Context(), clientTimeout)
+	defer cancel()
+	return lab.EchoTCP(ctx, conn)
 }
-
-// setNumber puts a number into a frame of Ethernet and IPv4, at a place of the
-// IPv4 header or of what comes behind it, and mends the checksums that cover
-// it.
-func setNumber(frame []byte, at int, number uint16, checksums ...int) {
-	old := binary.BigEndian.Uint16(frame[at:])
-	binary.BigEndian.PutUint16(frame[at:], number)
-	for _, c := range checksums { // RFC 1624
-		sum := uint32(^binary.BigEndian.Uint16(frame[c:])) + uint32(^old) + uint32(number)
-		sum = sum&0xffff + sum>>16
-		sum = sum&0xffff + sum>>16
-		binary.BigEndian.PutUint16(frame[c:], ^uint16(sum))
-	}
-}
-
-const (
-	ipSum, ipSource, ipDestination, transport = 24, 26, 30, 34 // in a frame without options
-	udpSum, tcpSum, icmpSum, icmpID           = transport + 6, transport + 16, transport + 2, transport + 4
-)
 
 // bystander watches a connection of the twin while the flood goes on.
 func (f *flooded) bystander(ctx context.Context) func() {
@@ -235,7 +121,7 @@ func (f *flooded) bystander(ctx context.Context) func() {
 				return
 			case <-tick.C:
 			}
-			if err := ping(conn); err != nil {
+			if err := f.ping(conn); err != nil {
 				f.t.Errorf("the twin's connection: %v", err)
 				return
 			}
@@ -288,7 +174,7 @@ func (f *flooded) honest() int32 {
 					continue
 				}
 				time.Sleep(100 * time.Millisecond) // the flood goes on
-				if err := ping(conn); err != nil {
+				if err := f.ping(conn); err != nil {
 					f.t.Errorf("a client that was connected: %v", err)
 				}
 				works.Add(1)
@@ -301,49 +187,19 @@ func (f *flooded) honest() int32 {
 }
 
 func TestFloods(t *testing.T) {
-	datagram := func(f *flooded) []byte {
-		return lab.UDPFrame(f.Guest.MAC, f.attacker.MAC, f.Guest.At(4000), netip.AddrPortFrom(spoofed.Addr().Next(), 53), []byte("spray"))
-	}
 	for _, test := range []struct {
 		name  string
-		from  func(*flooded) *lab.Guest
-		frame func(*flooded) []byte
-		next  func(i uint32, frame []byte)
+		flood func(*flooded) *lab.Flood
 		full  func(*Stats) bool
 	}{
 		{"SYNs to the guest",
-			func(f *flooded) *lab.Guest { return f.attacker },
-			func(f *flooded) []byte {
-				return lab.TCPFrame(f.attacker.MAC, f.Guest.MAC, spoofed.Addr().Next(), f.Guest.IPv4,
-					layers.TCP{SrcPort: 1000, DstPort: 80, SYN: true, Window: 1000}, nil)
-			},
-			func(i uint32, frame []byte) {
-				setNumber(frame, ipSource+2, uint16(i), ipSum, tcpSum)
-				setNumber(frame, transport, uint16(1024+i>>16), tcpSum)
-			},
+			func(f *flooded) *lab.Flood { return lab.SYNs(f.attacker, f.Guest, lab.HTTPPort) },
 			func(s *Stats) bool { return s.GivenUp > 0 }},
 		{"datagrams from the guest",
-			func(f *flooded) *lab.Guest { return f.Guest },
-			datagram,
-			func(i uint32, frame []byte) {
-				setNumber(frame, ipDestination+2, uint16(i), ipSum, udpSum)
-				setNumber(frame, transport, uint16(1024+i>>16), udpSum)
-			},
+			func(f *flooded) *lab.Flood { return lab.Datagrams(f.Guest, f.attacker, lab.DNSPort) },
 			func(s *Stats) bool { return s.Refused > 0 }},
 		{"pings from the guest",
-			func(f *flooded) *lab.Guest { return f.Guest },
-			func(f *flooded) []byte {
-				frame := datagram(f)
-				frame = frame[:transport+8]
-				setNumber(frame, ipSum-2, 64<<8|unix.IPPROTO_ICMP, ipSum)
-				setNumber(frame, ipSource-10, 28, ipSum) // total length
-				copy(frame[transport:], []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0})
-				return frame
-			},
-			func(i uint32, frame []byte) {
-				setNumber(frame, ipDestination+2, uint16(i), ipSum)
-				setNumber(frame, icmpID, uint16(i>>16), icmpSum)
-			},
+			func(f *flooded) *lab.Flood { return lab.Pings(f.Guest, f.attacker) },
 			func(s *Stats) bool { return s.Refused > 0 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -358,7 +214,7 @@ func TestFloods(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			var attack sync.WaitGroup
 			attack.Go(func() {
-				rate, err := flood(ctx, test.from(f), test.frame(f), test.next)
+				rate, err := test.flood(f).Run(ctx, floodRate)
 				if err != nil {
 					t.Error(err)
 				}
@@ -372,7 +228,7 @@ func TestFloods(t *testing.T) {
 				t.Errorf("%d of 100 new connections worked, want 99", works)
 			}
 			for range 20 {
-				if err := ping(before); err != nil {
+				if err := f.ping(before); err != nil {
 					t.Fatalf("the connection of before the flood: %v", err)
 				}
 			}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 )
 
@@ -27,6 +29,30 @@ func (l *Lab) ServeEcho(guest *Guest, port uint16) error {
 		if err := l.serve(echo, func() { closeAll(conn) }); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// ServeTCPEcho starts a server that sends back what comes in a TCP connection.
+func (l *Lab) ServeTCPEcho(guest *Guest, port uint16) error {
+	return l.serveTCP(guest, port, func(_ context.Context, conn net.Conn) {
+		_, _ = io.Copy(conn, conn)
+	})
+}
+
+// EchoTCP sends a few bytes in a TCP connection to an echo server and waits for them to come back.
+func EchoTCP(ctx context.Context, conn net.Conn) error {
+	defer bindToContext(ctx, conn.SetDeadline)()
+	sent := []byte("echo")
+	if _, err := conn.Write(sent); err != nil {
+		return fmt.Errorf("tcp to %s: %w", conn.RemoteAddr(), err)
+	}
+	received := make([]byte, len(sent))
+	if _, err := io.ReadFull(conn, received); err != nil {
+		return fmt.Errorf("tcp to %s: %w", conn.RemoteAddr(), err)
+	}
+	if !bytes.Equal(received, sent) {
+		return fmt.Errorf("tcp to %s: %w", conn.RemoteAddr(), errUnexpected)
 	}
 	return nil
 }
