@@ -5,6 +5,7 @@
 //	go run ./bench
 //	go run ./bench -time 10s -filter ../my-filter.xml
 //	go run ./bench -connections 1000000
+//	go run ./bench -flood
 //
 // What is counted are the datagrams that reach the neighbour's NIC, so a slow
 // sender shows in every line; compare the ratios. The filters' parameter IP is
@@ -12,6 +13,7 @@
 //
 // With -connections it measures instead what so many connections over 100 ports
 // cost: time, memory, and packets of established ones; and how they expire.
+// With -flood it measures how 100 clients fare while a port's quota is full.
 package main
 
 import (
@@ -62,6 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	clsact := flags.Bool("clsact", false, "attach by clsact, as before Linux 6.6")
 	file := flags.String("filter", "", "a filter `file` to measure instead of the examples; it must let the guest ask for names (UDP port 53)")
 	connections := flags.Int("connections", 0, "fill the table with so many connections of 100 ports, and measure that")
+	floods := flags.Bool("flood", false, "flood a port with SYNs, datagrams and pings, and measure how clients fare")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -82,6 +85,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	options := datapath.Options{}
 	if *clsact {
 		options.Mechanism = datapath.Clsact
+	}
+	if *floods {
+		return measureFloods(ctx, out, options)
 	}
 	if *connections > 0 {
 		return measureCrowd(ctx, out, options, *connections, *duration)

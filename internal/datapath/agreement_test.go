@@ -172,6 +172,7 @@ func agree(t *source, met *tally) {
 	sets, described := drawSets(t)
 	documents += described
 	quota := oneOf(t, []int{1, 2, 3, 4, 5, 9, DefaultMaxConnections})
+	documents += fmt.Sprintf("quota %d\n", quota)
 	tester, err := NewTester(p, Config{Sets: sets, MaxConnections: uint32(quota)})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, documents)
