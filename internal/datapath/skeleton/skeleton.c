@@ -19,6 +19,7 @@
 #include "conntrack_types.h"
 #include "helper.h"
 #include "conntrack.h"
+#include "commit.h"
 #include "limit.h"
 #include "fragment.h"
 
