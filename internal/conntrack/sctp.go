@@ -121,7 +121,7 @@ func readSCTP(p *packet.Packet) (s sctpPacket, ok bool) {
 }
 
 // openSCTP starts an association with its first packet.
-func (c *Connection) openSCTP(p *packet.Packet) bool {
+func (c *Connection) openSCTP(p *packet.Packet, timeouts *Timeouts) bool {
 	s, _ := readSCTP(p)
 	x := &c.SCTP
 	if s.seen.has(midChunks...) {
@@ -138,13 +138,13 @@ func (c *Connection) openSCTP(p *packet.Packet) bool {
 	if x.take(&s, original) != sctpAccept {
 		return false
 	}
-	c.Expires = c.Created + sctpTimeouts[x.State]
+	c.Expires = c.Created + int64(timeouts.SCTP[x.State])
 	return true
 }
 
 // sctpPacket is the machine for a packet of a live association. One that turns
 // out invalid leaves it as it was.
-func (c *Connection) sctpPacket(p *packet.Packet, dir int) (sctpVerdict, packet.Invalid) {
+func (c *Connection) sctpPacket(p *packet.Packet, dir int, timeouts *Timeouts) (sctpVerdict, packet.Invalid) {
 	s, _ := readSCTP(p)
 	next := c.SCTP
 	verdict := next.take(&s, dir)
@@ -156,7 +156,7 @@ func (c *Connection) sctpPacket(p *packet.Packet, dir int) (sctpVerdict, packet.
 	}
 	c.SCTP = next
 	if verdict == sctpAccept {
-		c.Expires = p.Now + sctpTimeouts[next.State]
+		c.Expires = p.Now + int64(timeouts.SCTP[next.State])
 	}
 	return verdict, packet.NotInvalid
 }

@@ -20,6 +20,8 @@ type Config struct {
 	// Services says which helpers read which connections, at most MaxServices;
 	// nil for DefaultServices.
 	Services []Service
+	// Timeouts of the port; DefaultTimeouts if zero.
+	Timeouts Timeouts
 }
 
 // ErrTableFull is returned for a packet that would open one connection more
@@ -48,6 +50,7 @@ func NewTable(config Config) *Table {
 	if config.Services == nil {
 		config.Services = DefaultServices()
 	}
+	config.Timeouts = config.Timeouts.OrDefault()
 	return &Table{config: config, connections: map[Key]*Connection{}, queue: queue{keys: map[uint32]Key{}}}
 }
 
@@ -122,7 +125,7 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 	state := c.stateOf(dir)
 	switch c.Proto {
 	case packet.ProtoTCP:
-		verdict, fault := c.tcpPacket(p, dir)
+		verdict, fault := c.tcpPacket(p, dir, &t.config.Timeouts)
 		t.requeue(c)
 		if verdict == tcpInvalid {
 			invalidate(p, fault)
@@ -131,12 +134,12 @@ func (t *Table) known(c *Connection, p *packet.Packet, e ends) (reopens bool) {
 			return verdict == tcpReopen
 		}
 	case packet.ProtoSCTP:
-		if verdict, fault := c.sctpPacket(p, dir); verdict == sctpInvalid {
+		if verdict, fault := c.sctpPacket(p, dir, &t.config.Timeouts); verdict == sctpInvalid {
 			invalidate(p, fault)
 			return false
 		}
 	default:
-		c.refresh(p.Now)
+		c.refresh(p.Now, &t.config.Timeouts)
 	}
 	if dir == reply {
 		c.SeenReply = true
@@ -162,15 +165,15 @@ func (t *Table) open(key Key, e ends, p *packet.Packet, fault packet.Invalid) *P
 	}
 	switch key.Proto {
 	case packet.ProtoTCP:
-		if !c.openTCP(p, t.config.PickUp) {
+		if !c.openTCP(p, &t.config) {
 			return invalidate(p, packet.InvalidTCPOpening)
 		}
 	case packet.ProtoSCTP:
-		if !c.openSCTP(p) {
+		if !c.openSCTP(p, &t.config.Timeouts) {
 			return invalidate(p, packet.InvalidSCTPOpening)
 		}
 	default:
-		c.refresh(p.Now)
+		c.refresh(p.Now, &t.config.Timeouts)
 	}
 	c.count(p, original)
 	p.State, p.Direction = c.stateOf(original), packet.Original

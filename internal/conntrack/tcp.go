@@ -99,9 +99,9 @@ func newSegment(p *packet.Packet) segment {
 func before(a, b uint32) bool { return int32(a-b) < 0 }
 func after(a, b uint32) bool  { return before(b, a) }
 
-// openTCP starts a connection with its first packet: a SYN, or with pickUp
+// openTCP starts a connection with its first packet: a SYN, or with PickUp
 // any segment from the middle of one.
-func (c *Connection) openTCP(p *packet.Packet, pickUp bool) bool {
+func (c *Connection) openTCP(p *packet.Packet, config *Config) bool {
 	s := newSegment(p)
 	t := &c.TCP
 	switch {
@@ -109,7 +109,7 @@ func (c *Connection) openTCP(p *packet.Packet, pickUp bool) bool {
 		t.State = SynSent
 		t.side[original].restart(&s)
 		t.side[reply].setWindow(0, uint32(s.window))
-	case s.event == eventACK && pickUp:
+	case s.event == eventACK && config.PickUp:
 		t.State = Established
 		t.openMidStream(&s)
 	default:
@@ -119,8 +119,7 @@ func (c *Connection) openTCP(p *packet.Packet, pickUp bool) bool {
 		t.beLiberal()
 	}
 	t.lastEvent, t.lastDirection = s.event, original
-	// Without a reply no connection lives longer than this.
-	c.Expires = c.Created + min(tcpTimeouts[t.State], tcpUnacknowledged)
+	c.refreshTCP(&s, NoTCPState, c.Created, &config.Timeouts)
 	return true
 }
 
@@ -157,7 +156,7 @@ func (t *TCP) beLiberal() {
 
 // tcpPacket is the machine for a segment of a live connection. With tcpInvalid
 // comes the segment's fault.
-func (c *Connection) tcpPacket(p *packet.Packet, dir int) (tcpVerdict, packet.Invalid) {
+func (c *Connection) tcpPacket(p *packet.Packet, dir int, timeouts *Timeouts) (tcpVerdict, packet.Invalid) {
 	s := newSegment(p)
 	t := &c.TCP
 	if s.isPartial {
@@ -202,7 +201,7 @@ func (c *Connection) tcpPacket(p *packet.Packet, dir int) (tcpVerdict, packet.In
 	if check {
 		switch verdict := t.inWindow(&s, dir); verdict {
 		case tcpInvalid:
-			c.shrink(&s, dir, p.Now)
+			c.shrink(&s, dir, p.Now, timeouts)
 			return verdict, packet.InvalidTCPWindow
 		case tcpIgnore:
 			return verdict, packet.NotInvalid
@@ -213,7 +212,7 @@ func (c *Connection) tcpPacket(p *packet.Packet, dir int) (tcpVerdict, packet.In
 	if next == FinWait && old != FinWait {
 		t.side[dir].flags |= closedFirst
 	}
-	c.refreshTCP(&s, old, p.Now)
+	c.refreshTCP(&s, old, p.Now, timeouts)
 	return tcpAccept, packet.NotInvalid
 }
 
@@ -268,19 +267,19 @@ func (t *TCP) isChallengeACK(s *segment, dir int) bool {
 }
 
 // refreshTCP moves the connection's end after an accepted segment that found
-// it in the state old.
-func (c *Connection) refreshTCP(s *segment, old TCPState, now int64) {
+// it in the state old. A bound that changes nothing leaves its turn to the next.
+func (c *Connection) refreshTCP(s *segment, old TCPState, now int64, timeouts *Timeouts) {
 	t := &c.TCP
-	timeout := tcpTimeouts[t.State]
+	timeout := timeouts.TCP[t.State]
 	switch {
-	case t.retransmissions >= maxRetransmissions:
-		timeout = min(timeout, tcpMaxRetransmit)
+	case t.retransmissions >= maxRetransmissions && timeout > timeouts.TCPMaxRetrans:
+		timeout = timeouts.TCPMaxRetrans
 	case s.event == eventRST:
-		timeout = tcpCloseTimeout
-	case (t.side[original].flags|t.side[reply].flags)&unacknowledged != 0:
-		timeout = min(timeout, tcpUnacknowledged)
-	case t.lastWindow == 0:
-		timeout = min(timeout, tcpMaxRetransmit)
+		timeout = timeouts.TCP[Close]
+	case (t.side[original].flags|t.side[reply].flags)&unacknowledged != 0 && timeout > timeouts.TCPUnacknowledged:
+		timeout = timeouts.TCPUnacknowledged
+	case t.lastWindow == 0 && timeout > timeouts.TCPMaxRetrans:
+		timeout = timeouts.TCPMaxRetrans
 	}
 	switch {
 	case c.SeenReply:
@@ -293,7 +292,7 @@ func (c *Connection) refreshTCP(s *segment, old TCPState, now int64) {
 	case s.event == eventSYN && old == SynSent:
 		return
 	case t.State == Established:
-		timeout = min(timeout, tcpUnacknowledged)
+		timeout = min(timeout, timeouts.TCPUnacknowledged)
 	}
-	c.Expires = now + timeout
+	c.Expires = now + int64(timeout)
 }

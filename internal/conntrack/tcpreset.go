@@ -45,7 +45,7 @@ func (c *Connection) judgeReset(s *segment, dir int) resetVerdict {
 // shrink brings the end of an established connection nearer after a FIN or RST
 // that the windows refused, once its other side tries to end it too: the
 // tracker is probably wrong.
-func (c *Connection) shrink(s *segment, dir int, now int64) {
+func (c *Connection) shrink(s *segment, dir int, now int64, timeouts *Timeouts) {
 	t := &c.TCP
 	if !c.Assured || s.event != eventFIN && s.event != eventRST {
 		return
@@ -55,6 +55,6 @@ func (c *Connection) shrink(s *segment, dir int, now int64) {
 		return
 	}
 	if c.Expires-now >= tcpShrinkFloor {
-		c.Expires = min(c.Expires, now+tcpUnacknowledged)
+		c.Expires = min(c.Expires, now+int64(timeouts.TCPUnacknowledged))
 	}
 }

@@ -50,29 +50,31 @@ func fits(p *packet.Packet) bool {
 
 // refresh moves the end of a connection that is neither TCP nor SCTP, by what was known
 // before this packet.
-func (c *Connection) refresh(now int64) {
-	timeout := genericTimeout
+func (c *Connection) refresh(now int64, timeouts *Timeouts) {
+	timeout := timeouts.Generic
 	switch c.Proto {
 	case packet.ProtoUDP:
-		timeout = udpTimeout
+		timeout = timeouts.UDP
 		if c.SeenReply && now-c.Created > udpStreamAge {
-			timeout = udpStreamTimeout
+			timeout = timeouts.UDPStream
 			c.Assured = true
 		}
 	case packet.ProtoUDPLite:
-		timeout = udpTimeout
+		timeout = timeouts.UDPLite
 		if c.SeenReply {
-			timeout = udpStreamTimeout
+			timeout = timeouts.UDPLiteStream
 			c.Assured = true
 		}
 	case protoGRE:
-		timeout = greTimeout
+		timeout = timeouts.GRE
 		if c.SeenReply {
-			timeout = greStreamTimeout
+			timeout = timeouts.GREStream
 			c.Assured = true
 		}
-	case packet.ProtoICMP, packet.ProtoICMPv6:
-		timeout = icmpTimeout
+	case packet.ProtoICMP:
+		timeout = timeouts.ICMP
+	case packet.ProtoICMPv6:
+		timeout = timeouts.ICMPv6
 	}
-	c.Expires = now + timeout
+	c.Expires = now + int64(timeout)
 }

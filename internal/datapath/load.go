@@ -25,6 +25,8 @@ type Config struct {
 	// NoPickUp refuses TCP connections that are first seen mid-stream, as
 	// nf_conntrack_tcp_loose=0 does.
 	NoPickUp bool
+	// Timeouts of connections; conntrack.DefaultTimeouts if zero.
+	Timeouts conntrack.Timeouts
 	// Swapped is set where the device transmits what the guest sends.
 	Swapped bool
 	// Services says which helpers read which connections, at most
@@ -51,6 +53,7 @@ type skeletonConfig struct {
 	MaxConnections uint32
 	MAC            uint64
 	Services       [conntrack.MaxServices]skeletonService
+	Timeouts       conntrack.Timeouts
 }
 
 // skeletonService mirrors struct service.
@@ -123,6 +126,7 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		MaxConnections: config.MaxConnections,
 		MAC:            macNumber(p.MAC),
 		Services:       services,
+		Timeouts:       config.Timeouts.OrDefault(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configure the skeleton: %w", err)

@@ -11,13 +11,7 @@
 #include "sctp.h"
 #include "conn_key.h"
 
-#define UDP_TIMEOUT		(30 * SECOND)
-#define UDP_STREAM_TIMEOUT	(120 * SECOND)
 #define UDP_STREAM_AGE		(2 * SECOND)
-#define GRE_TIMEOUT		(30 * SECOND)
-#define GRE_STREAM_TIMEOUT	(180 * SECOND)
-#define ICMP_TIMEOUT		(30 * SECOND)
-#define GENERIC_TIMEOUT		(600 * SECOND)
 
 #include "conn_find.h"
 #include "queue.h"
@@ -66,20 +60,23 @@ static __always_inline __u64 conn_timeout(struct packet *p, __u64 created, __u32
 	switch (p->link_proto) {
 	case PROTO_UDP:
 		replied = replied && (__s64)(p->now - created) > (__s64)UDP_STREAM_AGE;
-		/* fall through */
+		timeout = config.timeouts.udp;
+		stream = config.timeouts.udp_stream;
+		break;
 	case PROTO_UDPLITE:
-		timeout = UDP_TIMEOUT;
-		stream = UDP_STREAM_TIMEOUT;
+		timeout = config.timeouts.udplite;
+		stream = config.timeouts.udplite_stream;
 		break;
 	case PROTO_GRE:
-		timeout = GRE_TIMEOUT;
-		stream = GRE_STREAM_TIMEOUT;
+		timeout = config.timeouts.gre;
+		stream = config.timeouts.gre_stream;
 		break;
 	case PROTO_ICMP:
+		return config.timeouts.icmp;
 	case PROTO_ICMPV6:
-		return ICMP_TIMEOUT;
+		return config.timeouts.icmpv6;
 	default:
-		return GENERIC_TIMEOUT;
+		return config.timeouts.generic;
 	}
 	if (!replied)
 		return timeout;

@@ -16,6 +16,18 @@ struct service {
 	__u16 port;
 };
 
+/* How long connections live after a packet, in nanoseconds: conntrack.Timeouts. */
+struct timeouts {
+	__u64 tcp[16];		/* by enum tcp_state */
+	__u64 sctp[16];		/* by enum sctp_state */
+	__u64 tcp_max_retrans, tcp_unacknowledged;
+	__u64 udp, udp_stream;
+	__u64 udplite, udplite_stream;
+	__u64 gre, gre_stream;
+	__u64 icmp, icmpv6;
+	__u64 generic;
+};
+
 /*
  * Set before loading and constant from then on: what a policy does not use is
  * removed by the verifier as dead code.
@@ -33,6 +45,7 @@ struct config {
 	__u32 max_connections;	/* of this port */
 	__u64 mac;		/* the guest's, a 48-bit number */
 	struct service services[MAX_SERVICES];
+	struct timeouts timeouts;
 };
 
 const volatile struct config config = {};

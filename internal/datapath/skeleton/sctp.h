@@ -203,7 +203,7 @@ static __always_inline bool sctp_open(struct flow *f, sctp_packet *s)
 	if (sctp_take(s, 0) != SCTP_VERDICT_ACCEPT)
 		return false;
 	sctp_store(f, s);
-	f->expires = s->now + sctp_timeouts[s->state & 15];
+	f->expires = s->now + config.timeouts.sctp[s->state & 15];
 	return true;
 }
 
@@ -220,7 +220,7 @@ static __always_inline enum sctp_verdict sctp_judge(struct flow *f, sctp_packet 
 		f->flags |= CONN_ASSURED;
 	sctp_store(f, s);
 	if (verdict == SCTP_VERDICT_ACCEPT)
-		f->expires = s->now + sctp_timeouts[s->state & 15];
+		f->expires = s->now + config.timeouts.sctp[s->state & 15];
 	return verdict;
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* States, chunks and timeouts of SCTP associations. Mirrors
- * internal/conntrack/sctptable.go and timeouts.go. */
+/* States and chunks of SCTP associations. Mirrors internal/conntrack/sctptable.go. */
 #ifndef TAPGATE_SCTP_TABLE_H
 #define TAPGATE_SCTP_TABLE_H
 
@@ -52,17 +51,6 @@ enum sctp_verdict {
 #define OWN_TAG_CHUNKS		(CHUNK_SET(CHUNK_COOKIE_ECHO) | UNREFLECTED)
 #define MID_CHUNKS		(CHUNK_SET(CHUNK_OTHER) | CHUNK_SET(CHUNK_DATA) | CHUNK_SET(CHUNK_ABORT) | \
 				 CHUNK_SET(CHUNK_SHUTDOWN_COMPLETE) | CHUNK_SET(CHUNK_COOKIE_ACK))
-
-static const __u64 sctp_timeouts[16] = {
-	[SCTP_CLOSED] = 10 * SECOND,
-	[SCTP_COOKIE_WAIT] = 3 * SECOND,
-	[SCTP_COOKIE_ECHOED] = 3 * SECOND,
-	[SCTP_ESTABLISHED] = 210 * SECOND,
-	[SCTP_SHUTDOWN_SENT] = 3 * SECOND,
-	[SCTP_SHUTDOWN_RECEIVED] = 3 * SECOND,
-	[SCTP_SHUTDOWN_ACK_SENT] = 3 * SECOND,
-	[SCTP_HEARTBEAT_SENT] = 30 * SECOND,
-};
 
 /* By the chunk type. */
 static const __u8 sctp_chunks[16] = {

@@ -130,6 +130,33 @@ static __always_inline void tcp_open_mid_stream(tcp_flow *f, tcp_segment *s)
 	tcp_remember(f, s, 0);
 }
 
+static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, __u32 next)
+{
+	__u64 timeout = config.timeouts.tcp[next & 15];
+
+	if (f->retransmissions >= MAX_RETRANSMISSIONS && timeout > config.timeouts.tcp_max_retrans)
+		timeout = config.timeouts.tcp_max_retrans;
+	else if (s->event == EVENT_RST)
+		timeout = config.timeouts.tcp[TCP_CLOSE];
+	else if ((f->side[0].flags | f->side[1].flags) & SIDE_UNACKNOWLEDGED &&
+		 timeout > config.timeouts.tcp_unacknowledged)
+		timeout = config.timeouts.tcp_unacknowledged;
+	else if (f->last_window == 0 && timeout > config.timeouts.tcp_max_retrans)
+		timeout = config.timeouts.tcp_max_retrans;
+	if (f->flags & CONN_SEEN_REPLY) {
+		if ((old == TCP_SYN_RECEIVED || old == TCP_ESTABLISHED) && next == TCP_ESTABLISHED)
+			f->flags |= CONN_ASSURED;
+	} else if (s->event == EVENT_RST) {
+		f->expires = s->now;
+		return;
+	} else if (s->event == EVENT_SYN && old == TCP_SYN_SENT) {
+		return;
+	} else if (next == TCP_ESTABLISHED) {
+		timeout = at_most(timeout, config.timeouts.tcp_unacknowledged);
+	}
+	f->expires = s->now + timeout;
+}
+
 /* Starts a connection in a zeroed flow; false: the packet cannot. */
 static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s)
 {
@@ -137,11 +164,9 @@ static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s)
 		f->state = TCP_SYN_SENT;
 		side_restart(&f->side[0], s);
 		side_set_window(&f->side[1], 0, s->window);
-		f->expires = s->now + 120 * SECOND;
 	} else if (s->event == EVENT_ACK && config.pick_up) {
 		f->state = TCP_ESTABLISHED;
 		tcp_open_mid_stream(f, s);
-		f->expires = s->now + TCP_UNACKNOWLEDGED;
 	} else {
 		return false;
 	}
@@ -149,6 +174,7 @@ static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s)
 		tcp_be_liberal(f);
 	f->last_event = s->event;
 	f->last_direction = 0;
+	tcp_refresh(f, s, TCP_NONE, f->state);
 	return true;
 }
 
@@ -329,33 +355,7 @@ static __always_inline void tcp_shrink(tcp_flow *f, tcp_segment *s, __u32 dir)
 		return;
 	}
 	if (f->expires - s->now >= TCP_SHRINK_FLOOR)
-		f->expires = at_most(f->expires, s->now + TCP_UNACKNOWLEDGED);
-}
-
-static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, __u32 next)
-{
-	__u64 timeout = tcp_timeouts[next & 15];
-
-	if (f->retransmissions >= MAX_RETRANSMISSIONS)
-		timeout = at_most(timeout, TCP_MAX_RETRANSMIT);
-	else if (s->event == EVENT_RST)
-		timeout = TCP_CLOSE_TIMEOUT;
-	else if ((f->side[0].flags | f->side[1].flags) & SIDE_UNACKNOWLEDGED)
-		timeout = at_most(timeout, TCP_UNACKNOWLEDGED);
-	else if (f->last_window == 0)
-		timeout = at_most(timeout, TCP_MAX_RETRANSMIT);
-	if (f->flags & CONN_SEEN_REPLY) {
-		if ((old == TCP_SYN_RECEIVED || old == TCP_ESTABLISHED) && next == TCP_ESTABLISHED)
-			f->flags |= CONN_ASSURED;
-	} else if (s->event == EVENT_RST) {
-		f->expires = s->now;
-		return;
-	} else if (s->event == EVENT_SYN && old == TCP_SYN_SENT) {
-		return;
-	} else if (next == TCP_ESTABLISHED) {
-		timeout = at_most(timeout, TCP_UNACKNOWLEDGED);
-	}
-	f->expires = s->now + timeout;
+		f->expires = at_most(f->expires, s->now + config.timeouts.tcp_unacknowledged);
 }
 
 /* A segment of a live connection, under its lock: no calls in here. */

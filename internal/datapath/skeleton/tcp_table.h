@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* States, events and timeouts of TCP connections. Mirrors
- * internal/conntrack/tcptable.go and timeouts.go. */
+/* States and events of TCP connections. Mirrors internal/conntrack/tcptable.go. */
 #ifndef TAPGATE_TCP_TABLE_H
 #define TAPGATE_TCP_TABLE_H
 
@@ -44,22 +43,7 @@ enum tcp_verdict {
 #define MIN_ACK_WINDOW		66000
 #define MAX_RETRANSMISSIONS	3
 
-#define TCP_MAX_RETRANSMIT	(300 * SECOND)
-#define TCP_UNACKNOWLEDGED	(300 * SECOND)
-#define TCP_CLOSE_TIMEOUT	(10 * SECOND)
 #define TCP_SHRINK_FLOOR	(120 * SECOND)
-
-static const __u64 tcp_timeouts[16] = {
-	[TCP_SYN_SENT] = 120 * SECOND,
-	[TCP_SYN_RECEIVED] = 60 * SECOND,
-	[TCP_ESTABLISHED] = 432000 * SECOND,
-	[TCP_FIN_WAIT] = 120 * SECOND,
-	[TCP_CLOSE_WAIT] = 60 * SECOND,
-	[TCP_LAST_ACK] = 30 * SECOND,
-	[TCP_TIME_WAIT] = 120 * SECOND,
-	[TCP_CLOSE] = TCP_CLOSE_TIMEOUT,
-	[TCP_SYN_SENT2] = 120 * SECOND,
-};
 
 /* By the flags FIN, SYN, RST, ACK, URG as bits 0 to 4. A table and not
  * conditions: the verifier follows one unknown value instead of six known. */
