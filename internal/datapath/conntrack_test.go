@@ -141,14 +141,22 @@ func (k *tracker) ProtoState(t *testing.T, now int64) string {
 func TestTrackerSequences(t *testing.T) {
 	needRoot(t)
 	p := resolve(t, trackingPolicy)
-	trackers := map[bool]*tracker{true: newTracker(t, p, Config{}), false: newTracker(t, p, Config{NoPickUp: true})}
-	begin := func(t *testing.T, config conntrack.Config) conntracktest.Engine {
-		k := trackers[config.PickUp]
+	type settings struct {
+		pickUp   bool
+		timeouts conntrack.Timeouts
+	}
+	trackers := map[settings]*tracker{}
+	begin := func(sub *testing.T, config conntrack.Config) conntracktest.Engine {
 		if config.Services != nil {
-			return newTracker(t, p, Config{Services: config.Services})
+			return newTracker(sub, p, Config{Services: config.Services})
+		}
+		k := trackers[settings{config.PickUp, config.Timeouts}]
+		if k == nil {
+			k = newTracker(t, p, Config{NoPickUp: !config.PickUp, Timeouts: config.Timeouts})
+			trackers[settings{config.PickUp, config.Timeouts}] = k
 		}
 		if err := k.Reset(); err != nil {
-			t.Fatal(err)
+			sub.Fatal(err)
 		}
 		return k
 	}

@@ -11,6 +11,7 @@ func Cases() []Case {
 	cases = append(append(cases, sctpCases...), sctpFirstCases()...)
 	cases = append(cases, flagCases()...)
 	cases = append(cases, icmpTypeCases()...)
+	cases = append(cases, timeoutCases()...)
 	for i := range cases {
 		cases[i].Script = expand.Replace(cases[i].Script)
 	}

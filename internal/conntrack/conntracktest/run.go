@@ -23,6 +23,8 @@ type Case struct {
 	Name   string
 	Script string
 	Strict bool // only a SYN opens a TCP connection
+	// Timeouts are the defaults if zero.
+	Timeouts conntrack.Timeouts
 }
 
 // start is when every sequence begins.
@@ -36,7 +38,7 @@ func Run(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			runSteps(t, begin(t, conntrack.Config{PickUp: !c.Strict}), steps)
+			runSteps(t, begin(t, conntrack.Config{PickUp: !c.Strict, Timeouts: c.Timeouts}), steps)
 		})
 	}
 }
