@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/settings"
 	"tapgate/internal/store"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
@@ -42,9 +43,13 @@ example after its filter was changed. --filter FILE defines the filter too.
 guest, whose interfaces are bound one after the other: one that fails is reported
 and does not keep the others from being bound.
 
+Parameters whose names begin with CTRL_ are settings of the port, such as timeouts
+and its quota of connections; "tapgate settings --help" lists them.
+
 Needs root.`,
 		Example: `  tapgate bind vnet0 --filter my-filter --mac 52:54:00:00:00:01 --param IP=10.0.0.5
   tapgate bind vnet0 --filter clean-traffic --mac 52:54:00:00:00:01 --param IP=10.0.0.5,10.0.0.6
+  tapgate bind vnet0 --filter my-filter --mac 52:54:00:00:00:01 --param CTRL_TIMEOUT_UDP=60
   tapgate bind vnet0
   virsh dumpxml guest | tapgate bind --xml -`,
 		Args:              arguments(0, 1, "a port"),
@@ -191,6 +196,8 @@ type bound struct {
 	// Definition is set if the filter was stored too.
 	Definition *defined `json:"definition,omitempty"`
 	datapath.Change
+
+	settings settings.Values
 }
 
 // bind guards one port, and only then stores what it now stands for.
@@ -208,7 +215,14 @@ func (b *binder) bind(ctx context.Context, want *binding.Binding) (bound, error)
 		return done, err
 	}
 	done.Rules = len(p.Clauses)
-	meta := datapath.Meta{BoundAt: start.UTC(), Parameters: map[string][]string{}}
+	host, err := b.update.Settings()
+	if err != nil {
+		return done, err
+	}
+	if done.settings, err = settings.Resolve(host, want.Parameters); err != nil {
+		return done, err
+	}
+	meta := datapath.Meta{BoundAt: start.UTC(), Parameters: map[string][]string{}, Settings: done.settings}
 	for _, param := range want.Parameters {
 		meta.Parameters[param.Name] = append(meta.Parameters[param.Name], param.Value)
 	}

@@ -87,7 +87,11 @@ a packet takes the place of --dir.`,
 				if err != nil {
 					return err
 				}
-				return t.explain(p, sets, frames, asJSON)
+				values, err := guest.settings(v)
+				if err != nil {
+					return err
+				}
+				return t.explain(p, values.Settings().Conntrack(), sets, frames, asJSON)
 			})
 		},
 	}
@@ -175,8 +179,8 @@ func (t *tool) setsOf(p *policy.Policy, file string) (ipset.Sets, error) {
 	return sets, nil
 }
 
-func (t *tool) explain(p *policy.Policy, sets ipset.Sets, frames []sentFrame, asJSON bool) error {
-	e := eval.New(p, conntrack.Config{PickUp: true})
+func (t *tool) explain(p *policy.Policy, config conntrack.Config, sets ipset.Sets, frames []sentFrame, asJSON bool) error {
+	e := eval.New(p, config)
 	e.UseSets(sets)
 	e.Trace(true)
 	explained := []explanation{}

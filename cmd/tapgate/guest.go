@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
+	"tapgate/internal/store"
 	"tapgate/nwfilter"
 )
 
@@ -21,7 +23,7 @@ func (g *guestFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&g.mac, "mac", "", "the guest's MAC `address`: the variable $MAC")
 	c.Flags().StringArrayVar(&g.params, "param", nil, "value of a variable, as `NAME=VALUE`; several by commas or by repeating the flag")
 	must(c.RegisterFlagCompletionFunc("mac", cobra.NoFileCompletions))
-	must(c.RegisterFlagCompletionFunc("param", cobra.FixedCompletions([]string{"IP=", "IPV6=", "DHCPSERVER=", "GATEWAY_MAC="}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp)))
+	must(c.RegisterFlagCompletionFunc("param", completeParameter))
 }
 
 // address reads --mac; nil if it was not given.
@@ -59,7 +61,33 @@ func (g *guestFlags) parameters() ([]nwfilter.Parameter, error) {
 			list = append(list, nwfilter.Parameter{Name: name, Value: value})
 		}
 	}
+	if _, err := settings.Resolve(nil, list); err != nil {
+		return nil, usagef("--param: %w", err)
+	}
 	return list, nil
+}
+
+// settings are those of a port that is bound with the parameters.
+func (g *guestFlags) settings(v *store.View) (settings.Values, error) {
+	host, err := v.Settings()
+	if err != nil {
+		return nil, err
+	}
+	params, err := g.parameters()
+	if err != nil {
+		return nil, err
+	}
+	return settings.Resolve(host, params)
+}
+
+// completeParameter completes a variable that the built-in filters know, or a
+// setting.
+func completeParameter(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	names := []string{"IP=", "IPV6=", "DHCPSERVER=", "GATEWAY_MAC="}
+	for _, s := range settings.All() {
+		names = append(names, s.Name+"=\t"+s.About)
+	}
+	return names, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
 // placeholderMAC stands for the guest where nothing depends on its address.

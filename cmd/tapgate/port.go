@@ -3,6 +3,7 @@ package main
 import (
 	"tapgate/internal/datapath"
 	"tapgate/internal/packet"
+	"tapgate/internal/settings"
 	"tapgate/internal/verdict"
 )
 
@@ -11,6 +12,8 @@ type portShown struct {
 	datapath.Port
 	In  totalsShown `json:"in"`
 	Out totalsShown `json:"out"`
+	// Settings that are not the default; "tapgate settings --port" shows all.
+	Settings settings.Values `json:"settings,omitempty"`
 }
 
 type statsShown struct {
@@ -37,7 +40,7 @@ type totalsShown struct {
 }
 
 func showPort(p *datapath.Port) portShown {
-	return portShown{*p, showTotals(&p.In), showTotals(&p.Out)}
+	return portShown{*p, showTotals(&p.In), showTotals(&p.Out), p.Settings.Set()}
 }
 
 func showTotals(t *datapath.Totals) totalsShown {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 	"tapgate/internal/store"
 	"tapgate/nwfilter"
 )
@@ -45,10 +46,14 @@ lets the other direction of the connections pass.`,
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return t.printJSON(showPolicy(p))
+				values, err := guest.settings(v)
+				if err != nil {
+					return err
 				}
-				t.printPolicy(p, &guest)
+				if asJSON {
+					return t.printJSON(policyShown{p.Filter, showLists(p), values.Set()})
+				}
+				t.printPolicy(p, &guest, values.Set())
 				return nil
 			})
 		},
@@ -62,6 +67,8 @@ lets the other direction of the connections pass.`,
 type policyShown struct {
 	Filter string      `json:"filter"`
 	Lists  []listShown `json:"lists"`
+	// Settings that are not the default.
+	Settings settings.Values `json:"settings,omitempty"`
 }
 
 type listShown struct {
@@ -83,18 +90,18 @@ type chainShown struct {
 	Clauses    []clauseShown `json:"clauses"`
 }
 
-func showPolicy(p *policy.Policy) policyShown {
-	shown := policyShown{Filter: p.Filter}
+func showLists(p *policy.Policy) []listShown {
+	var lists []listShown
 	for _, d := range policy.Directions {
 		for _, stage := range stageOrder(d) {
 			list := listShown{Direction: d.String(), Stage: stageName(stage), Items: []itemShown{}}
 			for _, item := range p.List(d, stage).Items {
 				list.Items = append(list.Items, showItem(item))
 			}
-			shown.Lists = append(shown.Lists, list)
+			lists = append(lists, list)
 		}
 	}
-	return shown
+	return lists
 }
 
 func showItem(item policy.Item) itemShown {
@@ -109,7 +116,7 @@ func showItem(item policy.Item) itemShown {
 	return itemShown{Chain: chain}
 }
 
-func (t *tool) printPolicy(p *policy.Policy, guest *guestFlags) {
+func (t *tool) printPolicy(p *policy.Policy, guest *guestFlags, set settings.Values) {
 	given := append([]string{}, guest.params...)
 	if guest.mac != "" {
 		given = append([]string{guest.mac}, given...)
@@ -119,6 +126,10 @@ func (t *tool) printPolicy(p *policy.Policy, guest *guestFlags) {
 		fmt.Fprintf(t.stdout, " for %s", strings.Join(given, " "))
 	}
 	fmt.Fprintf(t.stdout, ": %s\n", plural(len(p.Clauses), "rule"))
+	for _, v := range set {
+		s := settings.Find(v.Name)
+		fmt.Fprintf(t.stdout, "setting %s: %s (%s)\n", s.ShortName(), s.WithUnit(v.Value), v.From)
+	}
 	for _, d := range policy.Directions {
 		who := "what the guest receives"
 		if d == policy.Out {

@@ -144,8 +144,13 @@ func (t *tool) newProgress() *progress {
 func (p *progress) step(r *policytest.FileResult) {
 	p.files++
 	p.failures += r.Failed
+	p.show("%s, %d failed …", plural(p.files, "file"), p.failures)
+}
+
+// show writes the line, which must be clear.
+func (p *progress) show(format string, args ...any) {
 	if p.terminal {
-		fmt.Fprintf(p.stderr, "%s, %d failed …", plural(p.files, "file"), p.failures)
+		fmt.Fprintf(p.stderr, format, args...)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"tapgate/internal/datapath/skeleton"
 	"tapgate/internal/device"
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 	"tapgate/nwfilter"
 )
 
@@ -19,10 +20,8 @@ type Meta struct {
 	Parameters map[string][]string `json:"parameters,omitempty"`
 	// BoundAt is the time of the call.
 	BoundAt time.Time `json:"bound_at"`
-	// MaxConnections bounds the port's connections, DefaultMaxConnections if 0.
-	MaxConnections uint32 `json:"max_connections,omitempty"`
-	// NoPickUp refuses TCP connections that are first seen mid-stream.
-	NoPickUp bool `json:"no_pick_up,omitempty"`
+	// Settings of the port; those that are left out have their defaults.
+	Settings settings.Values `json:"settings,omitempty"`
 }
 
 // Binding describes what a port enforces. It is pinned beside the programs, so

@@ -9,6 +9,7 @@ import (
 
 	"tapgate/internal/conntrack"
 	"tapgate/internal/packet"
+	"tapgate/internal/settings"
 )
 
 const onlyKnown = `<filter name="only-known">
@@ -73,6 +74,15 @@ func echoes(t *testing.T, conn net.Conn) bool {
 	return err == nil
 }
 
+// pickUp are settings that let mid-stream packets open connections, or not.
+func pickUp(on bool) settings.Values {
+	value := "no"
+	if on {
+		value = "yes"
+	}
+	return settings.Values{{Name: "CTRL_TCP_PICK_UP", Value: value, From: settings.ByPort}}
+}
+
 // A real connection is listed with its rule, and flushed. What follows is picked
 // up as a new connection, or is INVALID where only a SYN opens one.
 func TestFlushedTCPConnection(t *testing.T) {
@@ -81,7 +91,7 @@ func TestFlushedTCPConnection(t *testing.T) {
 		serveTCPEcho(l)
 		port := l.Guest.Port
 		l.in(func() error {
-			_, err := l.host.Guard(t.Context(), port, resolve(t, onlyKnown), Meta{NoPickUp: strict})
+			_, err := l.host.Guard(t.Context(), port, resolve(t, onlyKnown), Meta{Settings: pickUp(!strict)})
 			return err
 		})
 		conn, err := l.Neighbour.Dial(t.Context(), "tcp", l.Guest.At(7))
@@ -111,7 +121,7 @@ func TestFlushedTCPConnection(t *testing.T) {
 		// The rule's name is the same after the port was bound again.
 		l.guard(port, resolve(t, onlyKnown))
 		l.in(func() error {
-			_, err := l.host.Guard(t.Context(), port, resolve(t, onlyKnown), Meta{NoPickUp: strict})
+			_, err := l.host.Guard(t.Context(), port, resolve(t, onlyKnown), Meta{Settings: pickUp(!strict)})
 			return err
 		})
 		if again := tcp(); again == nil || again.Created != before.Created || again.Rule == nil || again.Rule.Origin.Pos.Line != 3 {

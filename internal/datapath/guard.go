@@ -140,7 +140,8 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	} else if b.Number, err = h.takeNumber(ctx); err != nil {
 		return nil, nil, err
 	}
-	spec, err := newSpec(p, Config{Port: b.Number, MaxConnections: b.MaxConnections, NoPickUp: b.NoPickUp, Swapped: swapped(b.Kind), Sets: sets}, false)
+	config := Config{Port: b.Number, Swapped: swapped(b.Kind), Sets: sets}
+	spec, err := newSpec(p, config.With(b.Settings.Settings()), false)
 	if err != nil {
 		return nil, nil, err
 	}

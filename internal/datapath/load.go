@@ -13,6 +13,7 @@ import (
 	"tapgate/internal/datapath/skeleton"
 	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 )
 
 // Config is the skeleton's configuration, constant once loaded (struct config
@@ -36,8 +37,14 @@ type Config struct {
 	Sets ipset.Sets
 }
 
+// With takes over a port's settings.
+func (c Config) With(s settings.Settings) Config {
+	c.MaxConnections, c.NoPickUp, c.Timeouts = s.MaxConnections, !s.PickUp, s.Timeouts
+	return c
+}
+
 // DefaultMaxConnections is a port's quota of connections.
-const DefaultMaxConnections = 65536
+const DefaultMaxConnections = settings.DefaultMaxConnections
 
 // skeletonConfig mirrors struct config.
 type skeletonConfig struct {

@@ -15,6 +15,7 @@ import (
 
 	"tapgate/internal/device"
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 )
 
 // State is how a port stands.
@@ -52,9 +53,11 @@ type Port struct {
 	Filter     string              `json:"filter"`
 	MAC        string              `json:"mac"`
 	Parameters map[string][]string `json:"parameters,omitempty"`
-	BoundAt    time.Time           `json:"bound_at"`
-	In         Totals              `json:"in"`
-	Out        Totals              `json:"out"`
+	// Settings are those in force.
+	Settings settings.Values `json:"settings,omitempty"`
+	BoundAt  time.Time       `json:"bound_at"`
+	In       Totals          `json:"in"`
+	Out      Totals          `json:"out"`
 	// Connections that are kept now, expired ones until they are swept.
 	Connections uint32 `json:"connections"`
 	// Sets are the kernel sets that the filter names, as they were last read.
@@ -123,7 +126,7 @@ func (h *Host) read(ctx context.Context, port string, fn func(*portState, *gener
 func (h *Host) describePort(s *portState, g *generation) (Port, error) {
 	b := &g.binding
 	p := Port{
-		Name: s.name, Filter: b.Filter, MAC: b.MAC, Parameters: b.Parameters, BoundAt: b.BoundAt,
+		Name: s.name, Filter: b.Filter, MAC: b.MAC, Parameters: b.Parameters, Settings: b.Settings, BoundAt: b.BoundAt,
 	}
 	if err := s.judge(&p, b); err != nil {
 		return p, err

@@ -1,7 +1,6 @@
 package datapath
 
 import (
-	"cmp"
 	"context"
 
 	"tapgate/internal/policy"
@@ -62,7 +61,7 @@ func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
 		}
 		stats.Opened, stats.Refused = entry.Opened, entry.Refused
 		stats.GivenUp, stats.Expired = entry.GivenUp, entry.Expired
-		stats.Quota = cmp.Or(g.binding.MaxConnections, DefaultMaxConnections)
+		stats.Quota = g.binding.Settings.Settings().MaxConnections
 		stats.Table, err = h.tableUse(&g.binding)
 		return err
 	})

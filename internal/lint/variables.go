@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"tapgate/internal/policy"
 )
@@ -14,7 +15,7 @@ func (l *linter) variables() {
 	for i := range l.tree.references {
 		l.referenceParameters(&l.tree.references[i])
 	}
-	used := map[string]bool{macVariable: true, policy.LearningParameter: true, "DHCPSERVER": true}
+	used := map[string]bool{macVariable: true, "DHCPSERVER": true}
 	for i := range l.tree.rules {
 		for _, a := range variables(l.tree.rules[i].Rule) {
 			used[a.Value.Variable.Name] = true
@@ -22,7 +23,7 @@ func (l *linter) variables() {
 	}
 	said := map[string]bool{}
 	for _, p := range l.input.Parameters {
-		if used[p.Name] || said[p.Name] {
+		if used[p.Name] || said[p.Name] || isSetting(p.Name) {
 			continue
 		}
 		said[p.Name] = true
@@ -32,9 +33,12 @@ func (l *linter) variables() {
 	l.missing()
 }
 
+// isSetting tells the parameters that say something to the port, not to rules.
+func isSetting(name string) bool { return strings.HasPrefix(name, policy.SettingPrefix) }
+
 func usedHint(used map[string]bool) string {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(used)), func(name string) bool {
-		return name == macVariable || name == policy.LearningParameter || name == "DHCPSERVER"
+		return name == macVariable || name == "DHCPSERVER"
 	})
 	if len(names) == 0 {
 		return ""
@@ -59,7 +63,7 @@ func (l *linter) referenceParameters(ref *treeReference) {
 			continue
 		case p.Name == macVariable && ref.uses[p.Name]:
 			message, hint = "the parameter MAC of a reference never counts: every binding gives the guest's own", "leave it out"
-		case p.Name == policy.LearningParameter:
+		case isSetting(p.Name):
 			message, hint = fmt.Sprintf("the parameter %s counts in a binding only", p.Name), "leave it out"
 		case !ref.uses[p.Name]:
 			message = fmt.Sprintf("nothing in filter %s uses the parameter %s", ref.Filter, p.Name)

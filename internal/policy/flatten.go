@@ -60,7 +60,9 @@ const (
 func (w *flattener) walk(f *nwfilter.Filter, env values, path []string) error {
 	for _, entry := range f.Entries {
 		if entry.Rule != nil {
-			w.noteMissing(entry.Rule, env, path)
+			if err := w.noteMissing(entry.Rule, env, path); err != nil {
+				return err
+			}
 			w.rules = append(w.rules, flatRule{entry.Rule, f, env, path})
 			if len(w.rules) > maxRules {
 				return &Error{Pos: entry.Rule.Pos, Path: path, Message: fmt.Sprintf("the references multiply to more than %d rules", maxRules)}
@@ -88,9 +90,16 @@ func (w *flattener) walk(f *nwfilter.Filter, env values, path []string) error {
 	return nil
 }
 
-func (w *flattener) noteMissing(r *nwfilter.Rule, env values, path []string) {
+// noteMissing notes the variables of a rule that have no value, and refuses
+// those that can have none.
+func (w *flattener) noteMissing(r *nwfilter.Rule, env values, path []string) error {
 	for _, a := range references(r) {
 		v := a.Value.Variable
+		if strings.HasPrefix(v.Name, SettingPrefix) {
+			return &Error{Pos: a.Pos, Path: path,
+				Message: fmt.Sprintf("$%s: names that begin with %s are settings of the port, which rules cannot use", v, SettingPrefix),
+				Hint:    "give the variable another name"}
+		}
 		list := env[v.Name]
 		if len(list) > 0 && v.Index < int64(len(list)) {
 			continue
@@ -101,4 +110,5 @@ func (w *flattener) noteMissing(r *nwfilter.Rule, env values, path []string) {
 		w.noted[*v] = true
 		w.missing = append(w.missing, MissingUse{*v, a.Pos, path, len(list)})
 	}
+	return nil
 }

@@ -13,6 +13,10 @@ import (
 // learned: any, dhcp or none.
 const LearningParameter = "CTRL_IP_LEARNING"
 
+// SettingPrefix begins the names of the binding's parameters that are settings
+// of the port. No rule can use them.
+const SettingPrefix = "CTRL_"
+
 // Resolve works out the filter that lookup knows as name, for a guest with
 // this MAC address and these parameters. lookup returns nil for a name it does
 // not know. Errors are *Error and *MissingError.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/builtin"
 )
@@ -60,10 +61,19 @@ func (t *Test) Policy() (*policy.Policy, error) {
 
 func (t *Test) bind(defined definitions) (*policy.Policy, error) {
 	p, err := policy.Resolve(t.Binding.Filter, net.HardwareAddr(t.Binding.MAC), t.Binding.Parameters, defined.lookup)
+	if err == nil {
+		_, err = t.settings()
+	}
 	if err != nil {
 		return nil, &Refusal{Stage: "bind", Err: err}
 	}
 	return p, nil
+}
+
+// settings are those among the binding's parameters.
+func (t *Test) settings() (settings.Settings, error) {
+	values, err := settings.Resolve(nil, t.Binding.Parameters)
+	return values.Settings(), err
 }
 
 // expectedAt tells whether a refusal comes where the test expects one. What

@@ -76,12 +76,13 @@ var (
 // evaluator is the engine in Go.
 type evaluator struct {
 	policy *policy.Policy
+	config conntrack.Config
 	sets   ipset.Sets
 	eval   *eval.Evaluator
 }
 
 func (e *evaluator) reset() {
-	e.eval = eval.New(e.policy, conntrack.Config{PickUp: true, MaxConnections: datapath.DefaultMaxConnections})
+	e.eval = eval.New(e.policy, e.config)
 	e.eval.UseSets(e.sets)
 }
 
@@ -99,8 +100,8 @@ type program struct {
 	tester *datapath.Tester
 }
 
-func newProgram(p *policy.Policy, sets ipset.Sets) (*program, error) {
-	tester, err := datapath.NewTester(p, datapath.Config{Sets: sets})
+func newProgram(p *policy.Policy, config datapath.Config) (*program, error) {
+	tester, err := datapath.NewTester(p, config)
 	if err != nil {
 		return nil, err
 	}

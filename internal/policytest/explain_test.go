@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"tapgate/internal/conntrack"
 	"tapgate/internal/eval"
 	"tapgate/internal/verdict"
 	"tapgate/nwfilter"
@@ -32,7 +31,11 @@ func TestExplanationsAgree(t *testing.T) {
 		if err != nil {
 			continue // refused, as the test expects
 		}
-		run, err := newRun(p, sets, Eval)
+		chosen, err := test.settings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, err := newRun(p, chosen, sets, Eval)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +45,7 @@ func TestExplanationsAgree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := eval.New(p, conntrack.Config{PickUp: true})
+			e := eval.New(p, chosen.Conntrack())
 			e.UseSets(sets)
 			e.Trace(true)
 			for j := range s.Packets {

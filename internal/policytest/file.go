@@ -81,7 +81,12 @@ func RunFile(t *Test, engine Engine) *FileResult {
 		r.whole(t, err.Error())
 		return r
 	}
-	run, err := newRun(p, sets, engine)
+	chosen, err := t.settings()
+	if err != nil {
+		r.whole(t, err.Error())
+		return r
+	}
+	run, err := newRun(p, chosen, sets, engine)
 	if err != nil {
 		r.whole(t, "the program does not load: "+err.Error())
 		return r

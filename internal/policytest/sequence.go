@@ -2,8 +2,10 @@ package policytest
 
 import (
 	"tapgate/internal/compat"
+	"tapgate/internal/datapath"
 	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 )
 
 // Nanoseconds between packets: 20 µs, as in the recordings; 12 ms where
@@ -32,13 +34,13 @@ func (r *run) gap() int64 {
 	return packetGap
 }
 
-func newRun(p *policy.Policy, sets ipset.Sets, engine Engine) (*run, error) {
-	r := &run{policy: p, engine: engine, eval: evaluator{policy: p, sets: sets}, now: sequenceGap}
+func newRun(p *policy.Policy, chosen settings.Settings, sets ipset.Sets, engine Engine) (*run, error) {
+	r := &run{policy: p, engine: engine, eval: evaluator{policy: p, config: chosen.Conntrack(), sets: sets}, now: sequenceGap}
 	if engine == Eval {
 		return r, nil
 	}
 	var err error
-	r.program, err = newProgram(p, sets)
+	r.program, err = newProgram(p, datapath.Config{Sets: sets}.With(chosen))
 	return r, err
 }
 

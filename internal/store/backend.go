@@ -14,7 +14,12 @@ type Kind string
 const (
 	FilterKind  Kind = "filters"
 	BindingKind Kind = "bindings"
+	// SettingsKind has one document, the host's.
+	SettingsKind Kind = "settings"
 )
+
+// kinds are all kinds.
+var kinds = []Kind{FilterKind, BindingKind, SettingsKind}
 
 // Backend keeps documents by kind and name, and knows nothing of what they
 // say. An absent document is fs.ErrNotExist. Only who holds the lock may call

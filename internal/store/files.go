@@ -15,11 +15,19 @@ import (
 
 const (
 	lockName   = "lock"
-	ending     = ".xml"
 	tempPrefix = ".new-"
 )
 
-// Files keeps documents as DIR/KIND/NAME.xml. Nothing is made before the first
+// ending is that of the files of a kind.
+func (k Kind) ending() string {
+	if k == SettingsKind {
+		return ".conf"
+	}
+	return ".xml"
+}
+
+// Files keeps documents as DIR/KIND/NAME.xml, and settings as
+// DIR/settings/host.conf. Nothing is made before the first
 // write, so that a reader needs no rights beyond reading.
 type Files struct{ dir string }
 
@@ -30,7 +38,7 @@ func NewFiles(dir string) *Files { return &Files{dir} }
 
 // Place is the document's path.
 func (f *Files) Place(kind Kind, name string) string {
-	return filepath.Join(f.dir, string(kind), name+ending)
+	return filepath.Join(f.dir, string(kind), name+kind.ending())
 }
 
 // Lock holds an flock on DIR/lock, which ends with the process.
@@ -48,7 +56,7 @@ func (f *Files) Lock(ctx context.Context, exclusive bool) (func(), error) {
 		}
 		return flock(ctx, file, unix.LOCK_SH)
 	}
-	for _, kind := range []Kind{FilterKind, BindingKind} {
+	for _, kind := range kinds {
 		if err := os.MkdirAll(filepath.Join(f.dir, string(kind)), 0o700); err != nil {
 			return nil, explain("make the state directory", f.dir, err)
 		}
@@ -97,14 +105,14 @@ func flock(ctx context.Context, file *os.File, how int) (func(), error) {
 
 // removeLeftovers clears away what a crash left half written.
 func (f *Files) removeLeftovers() error {
-	for _, kind := range []Kind{FilterKind, BindingKind} {
+	for _, kind := range kinds {
 		dir := filepath.Join(f.dir, string(kind))
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return explain("read", dir, err)
 		}
 		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), tempPrefix) || strings.HasSuffix(e.Name(), ending) {
+			if !strings.HasPrefix(e.Name(), tempPrefix) || strings.HasSuffix(e.Name(), kind.ending()) {
 				continue
 			}
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
@@ -124,7 +132,7 @@ func (f *Files) Names(kind Kind) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ending); ok && name != "" {
+		if name, ok := strings.CutSuffix(e.Name(), kind.ending()); ok && name != "" {
 			names = append(names, name)
 		}
 	}

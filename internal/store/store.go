@@ -1,4 +1,4 @@
-// Package store keeps filters and bindings, as text under a lock, and the
+// Package store keeps filters, bindings and the host's settings, as text under a lock, and the
 // rules about them: built-in filters are always there, references make no
 // loops, UUIDs are unique, and what is in use is not removed. Where the text is
 // kept is a Backend's matter.
@@ -100,7 +100,7 @@ func (v *View) stored(name string) (*Filter, error) {
 		return nil, fmt.Errorf("the stored filter %q cannot be read: %s", name, diagnostics.Errors()[0])
 	}
 	if f.Name != name {
-		return nil, fmt.Errorf("%s holds the filter %q: its file must be called %s%s", place, f.Name, f.Name, ending)
+		return nil, fmt.Errorf("%s holds the filter %q: its file must be called %s%s", place, f.Name, f.Name, FilterKind.ending())
 	}
 	if f.UUID == "" {
 		f.UUID = n.UUID

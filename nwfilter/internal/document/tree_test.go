@@ -133,15 +133,3 @@ func TestNCName(t *testing.T) {
 		}
 	}
 }
-
-func TestDidYouMean(t *testing.T) {
-	known := []string{"dstportstart", "dstportend", "srcportstart", "state", "match"}
-	for written, want := range map[string]string{
-		"dstportstar": "dstportstart", "srcportstrat": "srcportstart", "State": "state", "stat": "state", "dst": "dstportstart",
-		"colour": "", "": "", "x": "",
-	} {
-		if got := nearest(written, known); got != want {
-			t.Errorf("%q: %q, want %q", written, got, want)
-		}
-	}
-}
