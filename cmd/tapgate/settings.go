@@ -31,8 +31,9 @@ given in libvirt's XML, as <parameter name='CTRL_TIMEOUT_UDP' value='60'/>, and 
 "tapgate bind --param CTRL_TIMEOUT_UDP=60". They win over the host's.
 
 ` + settingsHelp() + `
-Times are in seconds and default to those of Linux (nf_conntrack). To change anything
-at bound ports, or to see what is in force at a port, needs root.`,
+Times are in seconds and default to those of Linux (nf_conntrack). "none" in place of
+ports switches a helper off. Needs root, except to show or set the host's settings
+where no port is bound.`,
 		Example: `  tapgate settings
   tapgate settings timeout_udp=60 max_connections=10000
   tapgate settings timeout_udp=

@@ -6,7 +6,7 @@ import "time"
 // those of nf_conntrack's sysctls. struct timeouts in the eBPF program has the
 // same members in the same order, in nanoseconds.
 type Timeouts struct {
-	// TCP is by TCPState. nf_conntrack cannot set that of SynSent2.
+	// TCP is by TCPState. There is no sysctl for that of SynSent2.
 	TCP [16]time.Duration
 	// SCTP is by SCTPState.
 	SCTP [16]time.Duration

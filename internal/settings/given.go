@@ -59,7 +59,13 @@ func unknownParameter(name string) error {
 // without what all names have in common.
 func unknown(written, name string, known []string) error {
 	hint := `"tapgate settings" lists them`
-	if near := suggest.Nearest(name, known); near != "" {
+	near := suggest.Nearest(name, known)
+	for _, one := range known {
+		if strings.HasSuffix(one, "_"+strings.ToLower(name)) { // "udp" of timeout_udp
+			near = one
+		}
+	}
+	if near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return fmt.Errorf("there is no setting %q; %s", written, hint)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"tapgate/internal/conntrack"
 	"tapgate/internal/policy"
 	"tapgate/nwfilter"
 )
@@ -117,7 +118,7 @@ func (values Values) Whole() Values {
 // Settings gives the values the form in which they are used. What cannot be
 // read has its default.
 func (values Values) Settings() Settings {
-	s := Settings{Helpers: map[string][]uint16{}}
+	s := Settings{Timeouts: conntrack.DefaultTimeouts(), Helpers: map[string][]uint16{}}
 	for _, list := range []Values{Defaults(), values.Whole()} {
 		for _, one := range list {
 			setting := Find(one.Name)

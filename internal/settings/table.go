@@ -75,7 +75,7 @@ var table = append([]Setting{
 }, timeouts()...)
 
 func helper(name, ports, about string) Setting {
-	return Setting{helperPrefix + name, Ports, ports, about + ", whose data connections are RELATED; none: they are not read",
+	return Setting{helperPrefix + name, Ports, ports, about + "; what they announce is RELATED",
 		func(s *Settings, v value) { s.Helpers[strings.ToLower(name)] = v.ports }}
 }
 
