@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/settings"
 	"tapgate/internal/store"
 )
 
@@ -22,7 +23,7 @@ func TestBindGuardsAndStores(t *testing.T) {
 	s.says(out, "port vnet0 guarded by filter clean-traffic: ")
 	want := datapath.Port{
 		Name: "vnet0", State: datapath.Guarded, Filter: "clean-traffic", MAC: "52:54:00:00:00:01",
-		Parameters: map[string][]string{"IP": {"10.0.0.5", "10.0.0.6"}, "X": {"1", "2"}},
+		Parameters: map[string][]string{"IP": {"10.0.0.5", "10.0.0.6"}, "X": {"1", "2"}}, Settings: settings.Defaults(),
 	}
 	if diff := cmp.Diff(want, s.ports["vnet0"]); diff != "" {
 		t.Error(diff)

@@ -42,7 +42,7 @@ func (h *fakeHost) Guard(_ context.Context, port string, p *policy.Policy, meta 
 		return datapath.Change{}, err
 	}
 	before, replaced := h.ports[port]
-	h.ports[port] = datapath.Port{Name: port, State: datapath.Guarded, Filter: p.Filter, MAC: p.MAC.String(), Parameters: meta.Parameters}
+	h.ports[port] = datapath.Port{Name: port, State: datapath.Guarded, Filter: p.Filter, MAC: p.MAC.String(), Parameters: meta.Parameters, Settings: meta.Settings}
 	h.rules[port] = len(p.Clauses)
 	return datapath.Change{Replaced: replaced, Before: before.Filter, Mechanism: datapath.TCX}, nil
 }

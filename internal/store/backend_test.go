@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,8 +41,10 @@ func locked(t *testing.T, b Backend, exclusive bool) func() {
 func TestDocumentsAreKept(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b Backend) {
 		defer locked(t, b, true)()
-		if names, err := b.Names(FilterKind); err != nil || len(names) > 0 {
-			t.Errorf("an empty store has %q (%v)", names, err)
+		for _, kind := range kinds {
+			if names, err := b.Names(kind); err != nil || len(names) > 0 {
+				t.Errorf("an empty store has %s %q (%v)", kind, names, err)
+			}
 		}
 		for _, name := range []string{"b", "a", "größe", ".x", "a.xml", strings.Repeat("n", 245)} {
 			for _, text := range []string{"first", "second, longer", ""} {
@@ -61,8 +64,19 @@ func TestDocumentsAreKept(t *testing.T) {
 		if diff := cmp.Diff(want[:4], names[:4]); diff != "" || len(names) != len(want) {
 			t.Errorf("%q: %s", names, diff)
 		}
-		if names, _ := b.Names(BindingKind); len(names) > 0 {
-			t.Errorf("filters are listed among the bindings: %q", names)
+		for _, kind := range []Kind{BindingKind, SettingsKind} {
+			if names, _ := b.Names(kind); len(names) > 0 {
+				t.Errorf("filters are listed among the %s: %q", kind, names)
+			}
+			if err := b.Write(kind, "a", []byte(kind)); err != nil {
+				t.Error(err)
+			}
+			if text, err := b.Read(kind, "a"); err != nil || string(text) != string(kind) {
+				t.Errorf("%s: %q (%v)", kind, text, err)
+			}
+			if names, err := b.Names(kind); err != nil || !slices.Equal(names, []string{"a"}) {
+				t.Errorf("%s has %q (%v)", kind, names, err)
+			}
 		}
 		if err := b.Remove(FilterKind, "a"); err != nil {
 			t.Error(err)
