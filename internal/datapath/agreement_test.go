@@ -116,9 +116,11 @@ func (n *tally) addSets(matched []*policy.Clause) {
 	}
 }
 
-// TestEnginesAgree gives random sequences of packets to random policies:
-// verdict, reason, clause, state with the cause of INVALID, direction, and the answer to a rejected packet
-// must be the same in the evaluator and in the kernel, and in the end the connections. It runs -rapid.checks policies in each of four
+// TestEnginesAgree gives random sequences of packets to random policies, which
+// change under way, with random timeouts and quotas: verdict, reason, clause,
+// state with the cause of INVALID, direction, and the answer to a rejected packet
+// must be the same in the evaluator and in the kernel, and in the end the
+// connections. It runs -rapid.checks policies in each of four
 // workers.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
@@ -171,18 +173,32 @@ func agree(t *source, met *tally) {
 	p, documents := drawPolicy(t)
 	sets, described := drawSets(t)
 	documents += described
-	quota := oneOf(t, []int{1, 2, 3, 4, 5, 9, DefaultMaxConnections})
+	quota := DefaultMaxConnections
+	if t.chance(30) {
+		quota = oneOf(t, []int{1, 2, 3, 4, 5, 9})
+	}
 	documents += fmt.Sprintf("quota %d\n", quota)
-	tester, err := NewTester(p, Config{Sets: sets, MaxConnections: uint32(quota)})
+	config := Config{Sets: sets, MaxConnections: uint32(quota), NoPickUp: t.chance(20), Timeouts: drawTimeouts(t)}
+	tester, err := NewTester(p, config)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, documents)
 	}
 	defer tester.Close()
-	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true, MaxConnections: quota})}
+	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: !config.NoPickUp, MaxConnections: quota, Timeouts: config.Timeouts})}
 	both.eval.UseSets(sets)
 	now := int64(1e9)
 	var limits [2]reject.Limit
+	changes := 100 // when another policy comes into force; never
+	if t.chance(30) {
+		changes = t.between(1, 99)
+	}
 	for i := range 100 {
+		if i == changes {
+			var more string
+			p, more = drawPolicy(t)
+			documents += fmt.Sprintf("before packet %d changed to:\n%s", i, more)
+			both.swap(t, p, config)
+		}
 		out := t.chance(50)
 		frame := drawFrame(t, out)
 		now += oneOf(t, []int64{20e3, 20e3, 20e3, 20e3, 20e3, 1e9, 3e9, 31e9, 121e9})

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"pgregory.net/rapid"
 
+	"tapgate/internal/conntrack"
 	"tapgate/internal/policy"
 	"tapgate/nwfilter"
 )
@@ -132,6 +134,24 @@ func drawRule(t *source, b *strings.Builder) {
 		}
 	}
 	b.WriteString("</rule>\n")
+}
+
+// drawTimeouts are often the defaults, else some that pauses between packets
+// just reach, or do not.
+func drawTimeouts(t *source) conntrack.Timeouts {
+	timeouts := conntrack.DefaultTimeouts()
+	if t.chance(50) {
+		return timeouts
+	}
+	seconds := func() time.Duration { return oneOf(t, []time.Duration{1, 2, 4, 30, 32, 125, 1000}) * time.Second }
+	for i := range timeouts.TCP {
+		timeouts.TCP[i], timeouts.SCTP[i] = seconds(), seconds()
+	}
+	for _, one := range []*time.Duration{&timeouts.TCPMaxRetrans, &timeouts.TCPUnacknowledged, &timeouts.UDP, &timeouts.UDPStream,
+		&timeouts.UDPLite, &timeouts.UDPLiteStream, &timeouts.GRE, &timeouts.GREStream, &timeouts.ICMP, &timeouts.ICMPv6, &timeouts.Generic} {
+		*one = seconds()
+	}
+	return timeouts
 }
 
 // drawPolicy draws filters until they can be worked out.

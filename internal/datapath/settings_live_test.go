@@ -1,0 +1,56 @@
+package datapath
+
+import (
+	"testing"
+	"time"
+
+	"tapgate/internal/policy"
+	"tapgate/internal/settings"
+	"tapgate/nwfilter"
+)
+
+// guardWith guards a port with settings, NAME=VALUE by NAME=VALUE.
+func (l *live) guardWith(port string, p *policy.Policy, parameters ...nwfilter.Parameter) {
+	l.t.Helper()
+	values, err := settings.Resolve(nil, parameters)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.in(func() error {
+		_, err := l.host.Guard(l.t.Context(), port, p, Meta{Settings: values})
+		return err
+	})
+}
+
+// A port's own time holds for its connections, and another one that is set
+// while a connection lives counts from the connection's next packet.
+func TestTheTimeoutOfAPort(t *testing.T) {
+	l := newLive(t, Automatic)
+	port := l.Guest.Port
+	own := nwfilter.Parameter{Name: "CTRL_TIMEOUT_UDP", Value: "2"}
+	l.guardWith(port, resolve(t, replies), own)
+	l.arrives(l.Guest, l.Neighbour, l.udp(53, "question"), true)
+	l.arrives(l.Neighbour, l.Guest, l.reply(53, "answer"), true)
+	l.guard(port, resolve(t, replies))
+	l.arrives(l.Guest, l.Neighbour, l.udp(54, "a question with the default"), true)
+	l.guardWith(port, resolve(t, replies), own)
+
+	<-time.After(2200 * time.Millisecond) // the time under test
+	l.arrives(l.Neighbour, l.Guest, l.reply(53, "answer after the port's own time"), false)
+	l.arrives(l.Neighbour, l.Guest, l.reply(54, "answer within the default"), true)
+	want := settings.Value{Name: own.Name, Value: own.Value, From: settings.ByPort}
+	if got := l.port(port).Settings.Set(); len(got) != 1 || got[0] != want {
+		t.Errorf("in force is %v, want %v", got, want)
+	}
+}
+
+func TestTheQuotaOfAPort(t *testing.T) {
+	l := newLive(t, Automatic)
+	l.guardWith(l.Guest.Port, resolve(t, replies), nwfilter.Parameter{Name: "CTRL_MAX_CONNECTIONS", Value: "2"})
+	for i, want := range []bool{true, true, false} {
+		l.arrives(l.Guest, l.Neighbour, l.udp(53+uint16(i), "question"), want)
+	}
+	if s := l.stats(l.Guest.Port); s.Connections != 2 || s.Refused == 0 {
+		t.Errorf("%d connections, %d refused", s.Connections, s.Refused)
+	}
+}
