@@ -38,6 +38,16 @@ func (h Helper) String() string {
 	return fmt.Sprintf("helper %d", uint8(h))
 }
 
+// HelperNamed is the reverse; NoHelper if there is none of the name.
+func HelperNamed(name string) Helper {
+	for h := NoHelper + 1; int(h) < len(helpers); h++ {
+		if helpers[h].name == name {
+			return h
+		}
+	}
+	return NoHelper
+}
+
 // Service says which helper reads the connections that are opened to a port.
 type Service struct {
 	Helper Helper

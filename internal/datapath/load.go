@@ -39,7 +39,7 @@ type Config struct {
 
 // With takes over a port's settings.
 func (c Config) With(s settings.Settings) Config {
-	c.MaxConnections, c.NoPickUp, c.Timeouts = s.MaxConnections, !s.PickUp, s.Timeouts
+	c.MaxConnections, c.NoPickUp, c.Timeouts, c.Services = s.MaxConnections, !s.PickUp, s.Timeouts, s.Services
 	return c
 }
 

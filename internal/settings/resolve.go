@@ -55,8 +55,9 @@ func Resolve(host Given, parameters []nwfilter.Parameter) (Values, error) {
 				return nil, at(p, err)
 			}
 		}
+		return nil, err
 	}
-	return values, err
+	return values, values.Settings().checkServices()
 }
 
 // at puts the place of a parameter in front, if it has one.
@@ -92,6 +93,22 @@ func merge(host, port Given) (Values, error) {
 	return values, nil
 }
 
+// checkServices tells what no setting can say by itself.
+func (s Settings) checkServices() error {
+	if n := len(s.Services); n > conntrack.MaxServices {
+		return fmt.Errorf("the %s… settings name %d ports, those of TCP and UDP counted apart: at most %d are possible", helperPrefix, n, conntrack.MaxServices)
+	}
+	for i, one := range s.Services {
+		for _, other := range s.Services[:i] {
+			if one.Proto == other.Proto && one.Port == other.Port {
+				return fmt.Errorf("%s%s and %s%s both name port %d: expected different ports, or none", helperPrefix, strings.ToUpper(other.Helper.String()),
+					helperPrefix, strings.ToUpper(one.Helper.String()), one.Port)
+			}
+		}
+	}
+	return nil
+}
+
 // Defaults are the values of a port for which nothing is set.
 func Defaults() Values {
 	values, err := merge(nil, nil)
@@ -107,7 +124,7 @@ func (values Values) Whole() Values {
 	whole := Defaults()
 	for i := range whole {
 		for _, v := range values {
-			if v.Name == whole[i].Name {
+			if v.Name == table[i].Name {
 				whole[i] = v
 			}
 		}
@@ -118,14 +135,13 @@ func (values Values) Whole() Values {
 // Settings gives the values the form in which they are used. What cannot be
 // read has its default.
 func (values Values) Settings() Settings {
-	s := Settings{Timeouts: conntrack.DefaultTimeouts(), Helpers: map[string][]uint16{}}
-	for _, list := range []Values{Defaults(), values.Whole()} {
-		for _, one := range list {
-			setting := Find(one.Name)
-			if v, err := setting.parse(strings.Split(one.Value, ",")); err == nil {
-				setting.apply(&s, v)
-			}
+	s := Settings{Timeouts: conntrack.DefaultTimeouts(), Services: []conntrack.Service{}}
+	for i, one := range values.Whole() {
+		v, err := table[i].parse(strings.Split(one.Value, ","))
+		if err != nil {
+			v, _ = table[i].parse(strings.Split(table[i].Default, ","))
 		}
+		table[i].apply(&s, v)
 	}
 	return s
 }

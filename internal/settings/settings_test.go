@@ -1,12 +1,16 @@
 package settings
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"tapgate/internal/conntrack"
+	"tapgate/internal/packet"
 	"tapgate/nwfilter"
 )
 
@@ -28,14 +32,14 @@ func resolve(t *testing.T, host Given, pairs ...string) Values {
 	return values
 }
 
+var inAnyOrder = cmpopts.SortSlices(func(a, b conntrack.Service) bool { return a.Port < b.Port || a.Port == b.Port && a.Proto < b.Proto })
+
 func TestDefaultsAreThoseOfTheTracker(t *testing.T) {
-	want := Settings{MaxConnections: 65536, PickUp: true, Timeouts: conntrack.DefaultTimeouts(), Helpers: map[string][]uint16{
-		"ftp": {21}, "tftp": {69}, "irc": {6667}, "sip": {5060}, "amanda": {10080},
-	}}
-	if diff := cmp.Diff(want, resolve(t, nil).Settings()); diff != "" {
+	want := Settings{MaxConnections: 65536, PickUp: true, Timeouts: conntrack.DefaultTimeouts(), Services: conntrack.DefaultServices()}
+	if diff := cmp.Diff(want, resolve(t, nil).Settings(), inAnyOrder); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(want, Values(nil).Settings()); diff != "" {
+	if diff := cmp.Diff(want, Values(nil).Settings(), inAnyOrder); diff != "" {
 		t.Errorf("nothing stands for the defaults: %s", diff)
 	}
 }
@@ -48,6 +52,9 @@ func TestEachSettingIsItsOwn(t *testing.T) {
 	for i := range All() {
 		s := &All()[i]
 		value := map[Kind]string{Seconds: "7", Count: "7", YesNo: "no", Ports: "7"}[s.Kind]
+		if strings.HasPrefix(s.Name, helperPrefix) && conntrack.HelperNamed(s.ShortName()[len("helper_"):]) == conntrack.NoHelper {
+			continue
+		}
 		diff := cmp.Diff(before, resolve(t, nil, s.Name+"="+value).Settings())
 		if diff == "" || changes[diff] != "" {
 			t.Errorf("%s changes what %s does:\n%s", s.Name, changes[diff], diff)
@@ -176,6 +183,47 @@ func TestGivenIsKeptAsLines(t *testing.T) {
 	if _, err := ParseGiven([]byte("\ntimeout_udp=x"), "host.conf"); err == nil || !strings.HasPrefix(err.Error(), "host.conf:2: CTRL_TIMEOUT_UDP cannot be") {
 		t.Error(err)
 	}
+}
+
+func TestPortsOfHelpers(t *testing.T) {
+	services := resolve(t, Given{"CTRL_HELPER_TFTP": {"none"}, "CTRL_HELPER_IRC": {"none"}}, "CTRL_HELPER_FTP=2121", "CTRL_HELPER_FTP=21").Settings().Services
+	for _, one := range []struct {
+		service conntrack.Service
+		want    bool
+	}{
+		{conntrack.Service{Helper: conntrack.FTP, Proto: packet.ProtoTCP, Port: 2121}, true},
+		{conntrack.Service{Helper: conntrack.FTP, Proto: packet.ProtoTCP, Port: 21}, true},
+		{conntrack.Service{Helper: conntrack.FTP, Proto: packet.ProtoUDP, Port: 21}, false},
+		{conntrack.Service{Helper: conntrack.TFTP, Proto: packet.ProtoUDP, Port: 69}, false},
+		{conntrack.Service{Helper: conntrack.IRC, Proto: packet.ProtoTCP, Port: 6667}, false},
+		{conntrack.Service{Helper: conntrack.Amanda, Proto: packet.ProtoUDP, Port: 10080}, true},
+	} {
+		if slices.Contains(services, one.service) != one.want {
+			t.Errorf("%+v: want %v in %+v", one.service, one.want, services)
+		}
+	}
+	for _, test := range []struct {
+		params []nwfilter.Parameter
+		want   string
+	}{
+		{parameters("CTRL_HELPER_FTP=6667"), "CTRL_HELPER_FTP and CTRL_HELPER_IRC both name port 6667: expected different ports, or none"},
+		{parameters("CTRL_HELPER_FTP=6667", "CTRL_HELPER_IRC=none", "CTRL_HELPER_TFTP=6667"), ""}, // TCP and UDP
+		{manyPorts(), "the CTRL_HELPER_… settings name 17 ports, those of TCP and UDP counted apart: at most 16 are possible"},
+	} {
+		_, err := Resolve(nil, test.params)
+		if got := fmt.Sprint(err); got != test.want && (err != nil || test.want != "") {
+			t.Errorf("%v: %v", test.params, err)
+		}
+	}
+}
+
+// manyPorts name one port too many, with SIP's off.
+func manyPorts() []nwfilter.Parameter {
+	list := parameters("CTRL_HELPER_SIP=none", "CTRL_HELPER_AMANDA=1000")
+	for i := range 8 {
+		list = append(list, parameters(fmt.Sprintf("CTRL_HELPER_FTP=%d", 2000+i), fmt.Sprintf("CTRL_HELPER_IRC=%d", 3000+i))...)
+	}
+	return append(list, parameters("CTRL_HELPER_TFTP=none")...)
 }
 
 // Values that another version has pinned may lack some, or have others.

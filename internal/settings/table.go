@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tapgate/internal/conntrack"
+	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 )
 
@@ -43,9 +44,8 @@ type Settings struct {
 	// PickUp lets a TCP packet from the middle of a connection open one.
 	PickUp   bool
 	Timeouts conntrack.Timeouts
-	// Helpers are the L4 ports of servers whose control connections are read,
-	// by the helper's name in lower case; empty for a helper that is off.
-	Helpers map[string][]uint16
+	// Services are the ports of helpers, not nil.
+	Services []conntrack.Service
 }
 
 // DefaultMaxConnections is a port's quota of connections.
@@ -53,7 +53,7 @@ const DefaultMaxConnections = 65536
 
 // Conntrack is the configuration of the tracker in Go.
 func (s Settings) Conntrack() conntrack.Config {
-	return conntrack.Config{PickUp: s.PickUp, MaxConnections: int(s.MaxConnections), Timeouts: s.Timeouts}
+	return conntrack.Config{PickUp: s.PickUp, MaxConnections: int(s.MaxConnections), Timeouts: s.Timeouts, Services: s.Services}
 }
 
 const (
@@ -67,16 +67,26 @@ var table = append([]Setting{
 		func(s *Settings, v value) { s.MaxConnections = uint32(v.number) }},
 	{prefix + "TCP_PICK_UP", YesNo, "yes", "whether a TCP connection may be first seen midway: it is NEW then, else INVALID",
 		func(s *Settings, v value) { s.PickUp = v.yes }},
-	helper("FTP", "21", "TCP ports of FTP servers"),
-	helper("TFTP", "69", "UDP ports of TFTP servers"),
-	helper("IRC", "6667", "TCP ports of IRC servers"),
-	helper("SIP", "5060", "TCP and UDP ports of SIP servers"),
-	helper("AMANDA", "10080", "UDP ports of Amanda servers"),
+	helper("FTP", "21", "TCP ports of FTP servers", packet.ProtoTCP),
+	helper("TFTP", "69", "UDP ports of TFTP servers", packet.ProtoUDP),
+	helper("IRC", "6667", "TCP ports of IRC servers", packet.ProtoTCP),
+	helper("SIP", "5060", "TCP and UDP ports of SIP servers", packet.ProtoUDP, packet.ProtoTCP),
+	helper("AMANDA", "10080", "UDP ports of Amanda servers", packet.ProtoUDP),
 }, timeouts()...)
 
-func helper(name, ports, about string) Setting {
+func helper(name, ports, about string, protocols ...uint8) Setting {
+	named := conntrack.HelperNamed(strings.ToLower(name))
 	return Setting{helperPrefix + name, Ports, ports, about + "; what they announce is RELATED",
-		func(s *Settings, v value) { s.Helpers[strings.ToLower(name)] = v.ports }}
+		func(s *Settings, v value) {
+			for _, port := range v.ports {
+				for _, proto := range protocols {
+					if named == conntrack.NoHelper {
+						continue
+					}
+					s.Services = append(s.Services, conntrack.Service{Helper: named, Proto: proto, Port: port})
+				}
+			}
+		}}
 }
 
 // timeouts have the names of nf_conntrack's sysctls.
