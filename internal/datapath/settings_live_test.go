@@ -1,6 +1,8 @@
 package datapath
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,5 +54,51 @@ func TestTheQuotaOfAPort(t *testing.T) {
 	}
 	if s := l.stats(l.Guest.Port); s.Connections != 2 || s.Refused == 0 {
 		t.Errorf("%d connections, %d refused", s.Connections, s.Refused)
+	}
+}
+
+// announced lets connections to the guest's port 2121 through, and what is
+// announced there.
+const announced = `<filter name="announced">
+  <rule action="accept" direction="in"><tcp dstportstart="2121" state="NEW,ESTABLISHED"/></rule>
+  <rule action="accept" direction="in"><tcp state="ESTABLISHED"/></rule>
+  <rule action="accept" direction="out"><tcp state="ESTABLISHED,RELATED"/></rule>
+  <rule action="drop" direction="inout"><all/></rule>
+</filter>`
+
+// A server that listens elsewhere needs the port's setting.
+func TestThePortOfAHelper(t *testing.T) {
+	for _, test := range []struct {
+		ports  string
+		admits bool
+	}{{"21", false}, {"2121", true}, {"none", false}} {
+		t.Run(test.ports, func(t *testing.T) {
+			l := newLive(t, Automatic)
+			l.guardWith(l.Guest.Port, resolve(t, announced), nwfilter.Parameter{Name: "CTRL_HELPER_FTP", Value: test.ports})
+			k := l.talk(t, 2121)
+			data, err := l.Neighbour.Listen(l.Neighbour.At(1025))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer data.Close()
+			k.say(k.guest, "220 ready\r\n")
+			k.hears(k.client, "220 ready\r\n")
+			command := "PORT " + strings.ReplaceAll(l.Neighbour.IPv4.String(), ".", ",") + ",4,1\r\n"
+			k.say(k.client, command)
+			k.hears(k.guest, command)
+			patience := 500 * time.Millisecond
+			if test.admits {
+				patience = 10 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			conn, err := l.Guest.Dial(ctx, "tcp", l.Neighbour.At(1025))
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != test.admits {
+				t.Errorf("the announced connection: %v", err)
+			}
+		})
 	}
 }
