@@ -183,6 +183,11 @@ var acceptances = []Acceptance{
 		Tapgate: "A value must fit the attribute that it is used for; names of hosts and services are never looked up, `--lenient` or not.",
 	},
 	{
+		ID:      "setting-names",
+		Libvirt: "Names that begin with `CTRL_` are like any other, but for `CTRL_IP_LEARNING`.",
+		Tapgate: "They are settings of the port. A parameter of a binding that is none, or whose value cannot be, is an error when a port is bound; so is a rule that uses such a name as a variable.",
+	},
+	{
 		ID:      "filter-names",
 		Libvirt: "A filter's name is any text and becomes part of a file's name unchecked.",
 		Tapgate: "A name that is no XML name is an error; with `--lenient` a warning.",

@@ -59,6 +59,7 @@ type skeletonConfig struct {
 	Limits         bool
 	MaxConnections uint32
 	MAC            uint64
+	Policy         uint64
 	Services       [conntrack.MaxServices]skeletonService
 	Timeouts       conntrack.Timeouts
 }
@@ -132,6 +133,7 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		Limits:         p.Facts.ConnLimit,
 		MaxConnections: config.MaxConnections,
 		MAC:            macNumber(p.MAC),
+		Policy:         p.Fingerprint,
 		Services:       services,
 		Timeouts:       config.Timeouts.OrDefault(),
 	})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ const (
   <rule action="drop" direction="out"><all/></rule>
 </filter>`
 )
+
+var onlyEleven = strings.ReplaceAll(onlyTen, `"10"`, `"11"`)
 
 // swapsUnderFlood by mechanism.
 var swapsUnderFlood = map[Mechanism]int{TCX: 500, Clsact: 100}
@@ -182,7 +185,7 @@ func TestConnectionsLiveOnWhenAPolicyIsSwapped(t *testing.T) {
 	l.arrives(l.Neighbour, l.Guest, l.reply(53, "answer after a release"), false)
 }
 
-func TestFragmentsLiveOnWhenAPolicyIsSwapped(t *testing.T) {
+func TestFragmentsLiveOnWhenTheSamePolicyIsSwapped(t *testing.T) {
 	l := newLive(t, Automatic)
 	port := l.Guest.Port
 	l.guard(port, resolve(t, onlyTen))
@@ -193,6 +196,11 @@ func TestFragmentsLiveOnWhenAPolicyIsSwapped(t *testing.T) {
 	l.guard(port, resolve(t, onlyTen))
 	l.arrives(l.Guest, l.Neighbour, second, true)
 	l.arrives(l.Guest, l.Neighbour, fourth, false)
+	// Another policy owes nothing to what the one before let through.
+	l.guard(port, resolve(t, onlyEleven))
+	l.arrives(l.Guest, l.Neighbour, second, false)
+	l.guard(port, resolve(t, onlyTen))
+	l.arrives(l.Guest, l.Neighbour, second, true)
 }
 
 // fragments cuts a UDP datagram in two, the first with 8 bytes of data behind

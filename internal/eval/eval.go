@@ -67,16 +67,17 @@ type Evaluator struct {
 // New starts with an empty connection table. Tracking runs only if the policy
 // names states or counts connections, helpers only if it names RELATED, as in the eBPF program.
 func New(p *policy.Policy, config conntrack.Config) *Evaluator {
-	e := &Evaluator{table: conntrack.NewTable(config), fragments: fragments{}}
+	e := &Evaluator{table: conntrack.NewTable(config), fragments: fragments{first: map[datagram]*firstFragment{}}}
 	e.streams = conntrack.NewStreams(e.table)
 	e.limits = conntrack.NewLimits(e.table)
 	e.SetPolicy(p)
 	return e
 }
 
-// SetPolicy exchanges the policy; connections and fragments live on.
+// SetPolicy exchanges the policy; connections live on, and fragments if the
+// policy is the same.
 func (e *Evaluator) SetPolicy(p *policy.Policy) {
-	e.policy, e.names = p, nil
+	e.policy, e.names, e.fragments.policy = p, nil, p.Fingerprint
 	e.UseSets(e.sets)
 	e.table.Expect = nil
 	if p.Facts.Related {

@@ -22,11 +22,17 @@ type datagram struct {
 // firstFragment is what the first fragment told about its datagram.
 type firstFragment struct {
 	passed  bool
+	policy  uint64 // that decided
 	expires int64
 	packet  packet.Packet
 }
 
-type fragments map[datagram]*firstFragment
+// fragments are remembered as long as the policy does not change: a verdict
+// must not outlive the rules that gave it.
+type fragments struct {
+	policy uint64
+	first  map[datagram]*firstFragment
+}
 
 func datagramOf(p *packet.Packet) datagram {
 	d := datagram{out: p.Out, family: p.Family, id: p.FragmentID, src: p.SrcIP, dst: p.DstIP}
@@ -41,17 +47,20 @@ const transportGroups = packet.HaveLinkProto | packet.HaveNetProto | packet.Have
 
 // recall gives a later fragment what its first one told; nil if it is not a
 // later one or comes before the first.
-func (f fragments) recall(p *packet.Packet) *firstFragment {
+func (f *fragments) recall(p *packet.Packet) *firstFragment {
 	if p.Fragment != packet.FragmentOrphan || p.Malformed != packet.WellFormed {
 		return nil
 	}
-	first := f[datagramOf(p)]
+	first := f.first[datagramOf(p)]
 	if first == nil || first.expires <= p.Now {
 		return nil
 	}
 	if uint32(p.FragmentOffset) < first.packet.FragmentLength {
 		p.Malformed = packet.OverlappingFragment
 		return first
+	}
+	if first.policy != f.policy {
+		return nil
 	}
 	q := &first.packet
 	p.Fragment = packet.FragmentLater
@@ -63,10 +72,10 @@ func (f fragments) recall(p *packet.Packet) *firstFragment {
 	return first
 }
 
-func (f fragments) remember(p *packet.Packet, passed bool) {
+func (f *fragments) remember(p *packet.Packet, passed bool) {
 	timeout := fragmentTimeout
 	if p.Family == 6 {
 		timeout = fragmentV6
 	}
-	f[datagramOf(p)] = &firstFragment{passed: passed, expires: p.Now + timeout, packet: *p}
+	f.first[datagramOf(p)] = &firstFragment{passed: passed, policy: f.policy, expires: p.Now + timeout, packet: *p}
 }

@@ -23,6 +23,9 @@ type Policy struct {
 	Clauses []*Clause
 	// Facts are what the engines and the differences need to know about it.
 	Facts Facts
+	// Fingerprint is the same for policies that decide the same; see
+	// fingerprint.go.
+	Fingerprint uint64
 }
 
 // Facts sums up what a policy uses.

@@ -93,4 +93,5 @@ func (p *Policy) number() {
 		}
 	}
 	p.numberLimits()
+	p.Fingerprint = p.fingerprint()
 }

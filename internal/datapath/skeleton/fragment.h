@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * Fragments are not put together: the first one's decision is remembered for
- * the rest of its datagram, with the header fields that only it carries.
+ * the rest of its datagram, with the header fields that only it carries, as
+ * long as the policy does not change.
  */
 #ifndef TAPGATE_FRAGMENT_H
 #define TAPGATE_FRAGMENT_H
@@ -23,6 +24,7 @@ struct datagram {
 
 struct first_fragment {
 	__u64 expires;
+	__u64 policy;		/* that decided */
 	__u64 tcp_options[4];
 	__u32 have;
 	__u32 length;
@@ -69,6 +71,8 @@ static __always_inline bool fragment_recall(struct packet *p, __u32 port)
 		p->malformed = OVERLAPPING_FRAGMENT;
 		return true;
 	}
+	if (first->policy != config.policy)
+		return true;
 	p->fragment = FRAGMENT_LATER;
 	p->have |= first->have & TRANSPORT_GROUPS;
 	p->link_proto = first->link_proto;
@@ -87,6 +91,7 @@ static __always_inline void fragment_remember(struct packet *p, __u32 port, bool
 {
 	struct first_fragment first = {
 		.expires = p->now + (p->family == 6 ? FRAGMENT_TIMEOUT_V6 : FRAGMENT_TIMEOUT_V4),
+		.policy = config.policy,
 		.have = p->have,
 		.length = p->fragment_length,
 		.src_port = p->src_port,

@@ -44,6 +44,7 @@ struct config {
 	__u8 limits;		/* the policy counts connections */
 	__u32 max_connections;	/* of this port */
 	__u64 mac;		/* the guest's, a 48-bit number */
+	__u64 policy;		/* its name: another for one that decides differently */
 	struct service services[MAX_SERVICES];
 	struct timeouts timeouts;
 };
