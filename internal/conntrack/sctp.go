@@ -37,16 +37,20 @@ const (
 
 // sctpPacket is what the machine looks at.
 type sctpPacket struct {
-	fault      packet.Invalid // what take found, with sctpInvalid
-	tag        uint32
-	initTag    uint32      // of the INIT or INIT-ACK
-	seen       chunkSet    // all chunks
-	controls   []sctpChunk // those that the table knows, in their order
-	heartbeats int         // of them HEARTBEAT or HEARTBEAT-ACK
+	fault    packet.Invalid // what takeSCTP found, with sctpInvalid
+	tag      uint32
+	initTag  uint32        // of the INIT or INIT-ACK
+	seen     chunkSet      // all chunks
+	controls []sctpControl // those that the table knows, in their order
+}
 
-	// Whether an ABORT or SHUTDOWN-COMPLETE has the T bit, which stands for
-	// the receiver's tag instead of the sender's, and whether one has not.
-	reflected, unreflected bool
+// sctpControl is a chunk that the table knows.
+type sctpControl struct {
+	chunk sctpChunk
+
+	// reflected is the T bit of an ABORT or SHUTDOWN-COMPLETE: the packet
+	// carries the receiver's tag instead of the sender's.
+	reflected bool
 }
 
 // chunkSet is a bit for each kind of chunk.
@@ -65,9 +69,8 @@ var (
 	aloneChunks = []sctpChunk{chunkInit, chunkInitACK, chunkShutdownComplete}
 	firstChunks = []sctpChunk{chunkCookieEcho, chunkCookieACK}
 
-	// Chunks whose packet need not have its direction's tag (RFC 9260 section
-	// 8.5.1).
-	exemptChunks = []sctpChunk{chunkInit, chunkAbort, chunkShutdownComplete, chunkShutdownACK, chunkHeartbeat, chunkHeartbeatACK}
+	// Chunks that judge the tag in their own way (RFC 9260 section 8.5.1).
+	exemptChunks = []sctpChunk{chunkInit, chunkCookieEcho, chunkAbort, chunkShutdownComplete, chunkShutdownACK, chunkHeartbeat, chunkHeartbeatACK}
 
 	// What neither opens an association nor comes with what does (RFC 9260
 	// section 8.4).
@@ -97,23 +100,17 @@ func readSCTP(p *packet.Packet) (s sctpPacket, ok bool) {
 		case n > 0 && (s.seen.has(aloneChunks...) || setOf(chunk).has(firstChunks...)):
 			return s, false
 		}
-		switch chunk {
-		case chunkInit, chunkInitACK:
+		if chunk == chunkInit || chunk == chunkInitACK {
 			if len(b) < chunkHeader+initHeader {
 				return s, false
 			}
 			s.initTag = be.Uint32(b[chunkHeader:])
-		case chunkAbort, chunkShutdownComplete:
-			s.reflected = s.reflected || b[1]&1 == 1
-			s.unreflected = s.unreflected || b[1]&1 == 0
-		case chunkHeartbeat, chunkHeartbeatACK:
-			s.heartbeats++
 		}
 		if chunk != chunkOther && chunk != chunkData {
 			if len(s.controls) == maxControls {
 				return s, false
 			}
-			s.controls = append(s.controls, chunk)
+			s.controls = append(s.controls, sctpControl{chunk, b[1]&1 == 1})
 		}
 		b = b[min((size+3)&^3, len(b)):]
 	}
@@ -128,93 +125,112 @@ func (c *Connection) openSCTP(p *packet.Packet, timeouts *Timeouts) bool {
 		return false
 	}
 	// What is no INIT and yet opens one comes from a host that has forgotten an
-	// association, or from another path of one: an answer reflects the tag.
+	// association, or from another path of one. A SHUTDOWN-COMPLETE reflects the
+	// tag of its SHUTDOWN-ACK.
 	if s.seen.has(chunkHeartbeat) {
 		x.tag[original] = s.tag
 	}
-	if s.seen != setOf(chunkHeartbeat) {
+	if s.seen.has(chunkShutdownACK) {
 		x.tag[reply] = s.tag
 	}
-	if x.take(&s, original) != sctpAccept {
+	if c.takeSCTP(&s, original) != sctpAccept {
 		return false
 	}
 	c.Expires = c.Created + int64(timeouts.SCTP[x.State])
 	return true
 }
 
-// sctpPacket is the machine for a packet of a live association. One that turns
-// out invalid leaves it as it was.
+// sctpPacket is the machine for a packet of a live association. With
+// sctpInvalid comes the packet's fault.
 func (c *Connection) sctpPacket(p *packet.Packet, dir int, timeouts *Timeouts) (sctpVerdict, packet.Invalid) {
 	s, _ := readSCTP(p)
-	next := c.SCTP
-	verdict := next.take(&s, dir)
-	if verdict == sctpInvalid {
+	verdict := c.takeSCTP(&s, dir)
+	switch verdict {
+	case sctpInvalid:
 		return verdict, s.fault
-	}
-	if next.State == SCTPEstablished && c.SCTP.State != SCTPEstablished {
-		c.Assured = true
-	}
-	c.SCTP = next
-	if verdict == sctpAccept {
-		c.Expires = p.Now + int64(timeouts.SCTP[next.State])
+	case sctpAccept:
+		c.Expires = p.Now + int64(timeouts.SCTP[c.SCTP.State])
 	}
 	return verdict, packet.NotInvalid
 }
 
-// take judges a packet and takes it in. After sctpInvalid x is of no use.
-//
-// nf_conntrack goes on from chunk to chunk; here a packet's tag is judged once,
-// by what was known before it, which only bundles that no host sends can tell:
-// they are invalid.
-func (x *SCTP) take(s *sctpPacket, dir int) sctpVerdict {
-	verdict := sctpAccept
-	old := x.State
+// takeSCTP goes from chunk to chunk, as nf_conntrack does. What the chunks before an
+// invalid one have told stays.
+func (c *Connection) takeSCTP(s *sctpPacket, dir int) sctpVerdict {
+	x := &c.SCTP
 	s.fault = packet.InvalidSCTPTag
-	if !x.hasTag(s, dir) || !x.announce(s, dir) {
+	if !s.seen.has(exemptChunks...) && s.tag != x.tag[dir] {
 		return sctpInvalid
 	}
-	if s.heartbeats > 0 {
-		verdict = x.heartbeat(s, dir)
-	}
-	for _, chunk := range s.controls {
-		x.State = sctpNext[dir][chunk][x.State]
-		if x.State == sctpInvalidState {
+	verdict := sctpAccept
+	for _, control := range s.controls {
+		switch x.judgeTag(s, control, dir, verdict == sctpIgnore) {
+		case sctpInvalid:
+			return sctpInvalid
+		case sctpIgnore:
+			verdict = sctpIgnore
+			continue
+		}
+		old := x.State
+		next := sctpNext[dir][control.chunk][old]
+		if next == sctpInvalidState {
 			s.fault = packet.InvalidSCTPState
 			return sctpInvalid
 		}
-	}
-	// A repeated INIT keeps nothing alive.
-	if s.seen.has(chunkInit) && old == SCTPClosed && x.State == SCTPClosed {
-		return sctpIgnore
+		if !x.announce(s, control.chunk, dir) {
+			return sctpInvalid
+		}
+		// A repeated INIT keeps nothing alive.
+		if control.chunk == chunkInit && old == SCTPClosed && next == SCTPClosed {
+			verdict = sctpIgnore
+		}
+		if next == SCTPEstablished && old != SCTPEstablished {
+			c.Assured = true
+		}
+		x.State = next
 	}
 	return verdict
 }
 
-// hasTag tells whether a packet has the tag that its chunks ask for (RFC 9260
-// section 8.5).
-func (x *SCTP) hasTag(s *sctpPacket, dir int) bool {
-	if s.seen.has(chunkInit) {
-		return s.tag == 0
+// judgeTag tells whether the packet has the tag that one of its chunks asks for
+// (RFC 9260 section 8.5). sctpIgnore: the chunk moves nothing, and the packet
+// prolongs nothing.
+func (x *SCTP) judgeTag(s *sctpPacket, control sctpControl, dir int, ignoring bool) sctpVerdict {
+	valid := true
+	switch control.chunk {
+	case chunkInit:
+		valid = s.tag == 0
+	case chunkAbort, chunkShutdownComplete:
+		of := dir
+		if control.reflected {
+			of = 1 - dir
+		}
+		valid = s.tag == x.tag[of]
+	case chunkCookieEcho:
+		valid = s.tag == x.tag[dir]
+	case chunkHeartbeat, chunkHeartbeatACK:
+		return x.heartbeat(s, control.chunk, dir, ignoring)
 	}
-	own := s.seen.has(chunkCookieEcho) || s.unreflected || !s.seen.has(exemptChunks...)
-	if own && s.tag != x.tag[dir] {
-		return false
+	if !valid {
+		return sctpInvalid
 	}
-	return !s.reflected || s.tag == x.tag[1-dir]
+	return sctpAccept
 }
 
 // announce learns from INIT and INIT-ACK the tag of the other direction's
 // packets. An INIT-ACK may announce the one that is known already, or another
-// if the peer has asked for it.
-func (x *SCTP) announce(s *sctpPacket, dir int) bool {
-	switch {
-	case s.seen.has(chunkInit):
-		if x.init[dir] {
-			x.init[1-dir] = false
+// if the peer has asked for it, which an INIT that is repeated does not.
+func (x *SCTP) announce(s *sctpPacket, chunk sctpChunk, dir int) bool {
+	known := x.tag[1-dir]
+	switch chunk {
+	case chunkInit:
+		if x.State == NoSCTPState || s.initTag != known {
+			if x.init[dir] {
+				x.init[1-dir] = false
+			}
+			x.init[dir] = true
 		}
-		x.init[dir] = true
-	case s.seen.has(chunkInitACK):
-		known := x.tag[1-dir]
+	case chunkInitACK:
 		refused := known != 0
 		if x.init[1-dir] {
 			refused = x.init[dir]
@@ -222,10 +238,10 @@ func (x *SCTP) announce(s *sctpPacket, dir int) bool {
 		if s.initTag != known && refused {
 			return false
 		}
+	case chunkCookieACK:
+		x.init = [2]bool{}
+		return true
 	default:
-		if s.seen.has(chunkCookieACK) {
-			x.init = [2]bool{}
-		}
 		return true
 	}
 	x.tag[1-dir] = s.initTag
@@ -235,15 +251,15 @@ func (x *SCTP) announce(s *sctpPacket, dir int) bool {
 // heartbeat judges the tag of a HEARTBEAT or its answer. With another tag than
 // the known one either may show that a host has begun anew, unseen by the
 // tracker: only both together are believed.
-func (x *SCTP) heartbeat(s *sctpPacket, dir int) sctpVerdict {
+func (x *SCTP) heartbeat(s *sctpPacket, chunk sctpChunk, dir int, ignoring bool) sctpVerdict {
 	switch {
 	case x.tag[dir] == 0:
 		x.tag[dir] = s.tag
 	case x.tag[dir] == s.tag:
 		x.probe = 0
-	case s.seen.has(chunkData) || s.heartbeats > 1:
+	case s.seen.has(chunkData) || ignoring:
 		return sctpInvalid
-	case s.seen.has(chunkHeartbeat):
+	case chunk == chunkHeartbeat:
 		x.probe = 1 + uint8(dir)
 		return sctpIgnore
 	case x.probe != 1+uint8(1-dir):

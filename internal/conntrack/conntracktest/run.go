@@ -1,6 +1,7 @@
 package conntracktest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ type Case struct {
 	Strict bool // only a SYN opens a TCP connection
 	// Timeouts are the defaults if zero.
 	Timeouts conntrack.Timeouts
+	// Differs says why the sequence is not what nf_conntrack does, or why it
+	// cannot be shown on it.
+	Differs string
 }
 
 // start is when every sequence begins.
@@ -32,7 +36,16 @@ const start = int64(1000 * time.Second)
 
 // Run puts all cases through new engines.
 func Run(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
-	for _, c := range Cases() {
+	run(t, Cases(), begin)
+}
+
+// RunKernel is Run for nf_conntrack itself.
+func RunKernel(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
+	run(t, slices.DeleteFunc(Cases(), func(c Case) bool { return c.Differs != "" }), begin)
+}
+
+func run(t *testing.T, cases []Case, begin func(*testing.T, conntrack.Config) Engine) {
+	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			steps, err := Script(c.Script)
 			if err != nil {

@@ -113,16 +113,16 @@ struct sctp_packet {
 	__u64 now;
 	__u32 at, end;			/* where the walk over the chunks stands and ends */
 	__u32 tag, init_tag;		/* as on the wire; that of the INIT or INIT-ACK */
-	__u32 seen;			/* CHUNK_SET of all chunks, REFLECTED, UNREFLECTED */
+	__u32 seen;			/* CHUNK_SET of all chunks */
 	__u32 controls;
-	__u8 control[MAX_CONTROLS];	/* enum sctp_chunk of those that the table knows, in order */
-	__u8 heartbeats;		/* of them HEARTBEAT or HEARTBEAT-ACK */
+	__u8 control[MAX_CONTROLS];	/* enum sctp_chunk of those that the table knows, in order; CHUNK_T */
 	__u8 malformed;
 	__u8 direction;
 	__u8 verdict;			/* enum sctp_verdict so far */
-	__u8 old, state;		/* of the association, before and after */
+	__u8 state;			/* of the association */
+	__u8 assured;			/* it was established */
 	__u8 invalid;			/* enum invalid, with SCTP_VERDICT_INVALID */
-	__u8 pad;
+	__u8 pad[2];
 	struct sctp_flow next;
 };
 

@@ -10,6 +10,7 @@
 #define CHUNK_HEADER	4
 #define INIT_HEADER	16
 #define MAX_CHUNKS	4096
+#define CHUNK_T		0x10	/* the T bit, beside an enum sctp_chunk */
 
 /* Volatile for the verifier's sake, as TCP's machine is (tcp.h). */
 typedef volatile struct sctp_packet sctp_packet;
@@ -38,8 +39,6 @@ static long walk_chunk(__u32 n, struct chunk_walk *w)
 	s->seen |= CHUNK_SET(chunk & 15);
 	if (!size || (n && (s->seen & ALONE_CHUNKS || CHUNK_SET(chunk & 15) & FIRST_CHUNKS)))
 		return 1;
-	if (chunk == CHUNK_ABORT || chunk == CHUNK_SHUTDOWN_COMPLETE)
-		s->seen |= h[1] & 1 ? REFLECTED : UNREFLECTED;
 	if (chunk == CHUNK_INIT || chunk == CHUNK_INIT_ACK) {
 		__u32 tag;
 
@@ -51,9 +50,8 @@ static long walk_chunk(__u32 n, struct chunk_walk *w)
 	if (chunk != CHUNK_OTHER && chunk != CHUNK_DATA) {
 		if (s->controls >= MAX_CONTROLS)
 			return 1;
-		s->control[s->controls % MAX_CONTROLS] = chunk;
+		s->control[s->controls % MAX_CONTROLS] = chunk | (h[1] & 1 ? CHUNK_T : 0);
 		s->controls++;
-		s->heartbeats += chunk == CHUNK_HEARTBEAT || chunk == CHUNK_HEARTBEAT_ACK;
 	}
 	s->at = at + ((size + 3) & ~3U);
 	s->malformed = 0;
@@ -73,7 +71,6 @@ static __always_inline bool sctp_read(struct __sk_buff *skb, struct packet *p, s
 	s->init_tag = 0;
 	s->seen = 0;
 	s->controls = 0;
-	s->heartbeats = 0;
 	s->malformed = 0;
 	if (p->l4_length < SCTP_HEADER || bpf_skb_load_bytes(skb, p->l4_offset + 4, &tag, sizeof(tag)) < 0)
 		return false;
@@ -82,21 +79,8 @@ static __always_inline bool sctp_read(struct __sk_buff *skb, struct packet *p, s
 	return !s->malformed && s->seen && s->at + CHUNK_HEADER > s->end;
 }
 
-/* Whether the packet has the tag that its chunks ask for. */
-static __always_inline bool sctp_has_tag(sctp_packet *s, __u32 dir)
-{
-	__u32 seen = s->seen;
-
-	if (seen & CHUNK_SET(CHUNK_INIT))
-		return s->tag == 0;
-	if (seen & OWN_TAG_CHUNKS || !(seen & EXEMPT_CHUNKS))
-		if (s->tag != s->next.tag[dir & 1])
-			return false;
-	return !(s->seen & REFLECTED) || s->tag == s->next.tag[(dir & 1) ^ 1];
-}
-
 /* HEARTBEAT and its answer tell tags, too. */
-static __always_inline enum sctp_verdict sctp_heartbeat(sctp_packet *s, __u32 dir)
+static __always_inline enum sctp_verdict sctp_heartbeat(sctp_packet *s, __u32 chunk, __u32 dir)
 {
 	sctp_flow *x = &s->next;
 
@@ -108,9 +92,9 @@ static __always_inline enum sctp_verdict sctp_heartbeat(sctp_packet *s, __u32 di
 		x->probe = 0;
 		return SCTP_VERDICT_ACCEPT;
 	}
-	if (s->seen & CHUNK_SET(CHUNK_DATA) || s->heartbeats > 1)
+	if (s->seen & CHUNK_SET(CHUNK_DATA) || s->verdict == SCTP_VERDICT_IGNORE)
 		return SCTP_VERDICT_INVALID;
-	if (s->seen & CHUNK_SET(CHUNK_HEARTBEAT)) {
+	if (chunk == CHUNK_HEARTBEAT) {
 		x->probe = 1 + dir;
 		return SCTP_VERDICT_IGNORE;
 	}
@@ -122,21 +106,47 @@ static __always_inline enum sctp_verdict sctp_heartbeat(sctp_packet *s, __u32 di
 	return SCTP_VERDICT_ACCEPT;
 }
 
+/* Whether the packet has the tag that one of its chunks asks for. */
+static __always_inline enum sctp_verdict sctp_judge_tag(sctp_packet *s, __u32 control, __u32 dir)
+{
+	__u32 chunk = control & 15, want;
+
+	switch (chunk) {
+	case CHUNK_HEARTBEAT:
+	case CHUNK_HEARTBEAT_ACK:
+		return sctp_heartbeat(s, chunk, dir);
+	case CHUNK_INIT:
+		want = 0;
+		break;
+	case CHUNK_ABORT:
+	case CHUNK_SHUTDOWN_COMPLETE:
+		want = s->next.tag[(dir ^ (control & CHUNK_T ? 1 : 0)) & 1];
+		break;
+	case CHUNK_COOKIE_ECHO:
+		want = s->next.tag[dir & 1];
+		break;
+	default:
+		return SCTP_VERDICT_ACCEPT;
+	}
+	return s->tag == want ? SCTP_VERDICT_ACCEPT : SCTP_VERDICT_INVALID;
+}
+
 /* INIT and INIT-ACK announce the tag of the other direction's packets; false
  * if that cannot be. */
-static __always_inline bool sctp_announce(sctp_packet *s, __u32 dir)
+static __always_inline bool sctp_announce(sctp_packet *s, __u32 chunk, __u32 dir)
 {
 	__u32 own = 1U << (dir & 1), peer = own ^ 3, known;
 	sctp_flow *x = &s->next;
 
-	if (s->seen & CHUNK_SET(CHUNK_INIT)) {
-		x->init = x->init & own ? own : x->init | own;
-	} else if (s->seen & CHUNK_SET(CHUNK_INIT_ACK)) {
-		known = x->tag[(dir & 1) ^ 1];
+	known = x->tag[(dir & 1) ^ 1];
+	if (chunk == CHUNK_INIT) {
+		if (s->state == SCTP_NONE || s->init_tag != known)
+			x->init = x->init & own ? own : x->init | own;
+	} else if (chunk == CHUNK_INIT_ACK) {
 		if (s->init_tag != known && (x->init & peer ? x->init & own : known))
 			return false;
 	} else {
-		if (s->seen & CHUNK_SET(CHUNK_COOKIE_ACK))
+		if (chunk == CHUNK_COOKIE_ACK)
 			x->init = 0;
 		return true;
 	}
@@ -144,8 +154,7 @@ static __always_inline bool sctp_announce(sctp_packet *s, __u32 dir)
 	return true;
 }
 
-/* The machine works on a copy: an invalid packet leaves the association as it
- * was. */
+/* The machine works on a copy in scratch memory. */
 static __always_inline void sctp_load(struct flow *f, sctp_packet *s)
 {
 	s->state = f->state;
@@ -164,27 +173,50 @@ static __always_inline void sctp_store(struct flow *f, sctp_packet *s)
 	f->sctp.probe = s->next.probe;
 }
 
-/* Judges a packet, and takes it in. No calls in here: a lock may be held. */
+/* One chunk that the table knows; false: it is invalid. */
+static __always_inline bool sctp_control(sctp_packet *s, __u32 control, __u32 dir)
+{
+	__u32 chunk = control & 15, old = s->state, next;
+
+	switch (sctp_judge_tag(s, control, dir)) {
+	case SCTP_VERDICT_INVALID:
+		return false;
+	case SCTP_VERDICT_IGNORE:
+		s->verdict = SCTP_VERDICT_IGNORE;
+		return true;
+	default:
+		break;
+	}
+	next = sctp_next[dir & 1][chunk][old & 15];
+	if (next == SCTP_INVALID) {
+		s->invalid = INVALID_SCTP_STATE;
+		return false;
+	}
+	if (!sctp_announce(s, chunk, dir))
+		return false;
+	if (chunk == CHUNK_INIT && old == SCTP_CLOSED && next == SCTP_CLOSED)
+		s->verdict = SCTP_VERDICT_IGNORE;
+	if (next == SCTP_ESTABLISHED && old != SCTP_ESTABLISHED)
+		s->assured = 1;
+	s->state = next;
+	return true;
+}
+
+/* Judges a packet, and takes it in: what the chunks before an invalid one have
+ * told stays. No calls in here: a lock may be held. */
 static __always_inline enum sctp_verdict sctp_take(sctp_packet *s, __u32 dir)
 {
 	s->verdict = SCTP_VERDICT_ACCEPT;
-	s->old = s->state;
+	s->assured = 0;
 	s->invalid = INVALID_SCTP_TAG;
-	if (!sctp_has_tag(s, dir) || !sctp_announce(s, dir))
+	if (!(s->seen & EXEMPT_CHUNKS) && s->tag != s->next.tag[dir & 1])
 		return SCTP_VERDICT_INVALID;
-	if (s->heartbeats)
-		s->verdict = sctp_heartbeat(s, dir);
 	for (__u32 i = 0; i < MAX_CONTROLS; i++) {
-		if (i >= s->controls || s->state == SCTP_INVALID)
+		if (i >= s->controls)
 			break;
-		s->state = sctp_next[dir & 1][s->control[i] & 15][s->state & 15];
+		if (!sctp_control(s, s->control[i], dir))
+			return SCTP_VERDICT_INVALID;
 	}
-	if (s->state == SCTP_INVALID) {
-		s->invalid = INVALID_SCTP_STATE;
-		return SCTP_VERDICT_INVALID;
-	}
-	if (s->seen & CHUNK_SET(CHUNK_INIT) && s->old == SCTP_CLOSED && s->state == SCTP_CLOSED)
-		return SCTP_VERDICT_IGNORE;
 	return s->verdict;
 }
 
@@ -197,7 +229,7 @@ static __always_inline bool sctp_open(struct flow *f, sctp_packet *s)
 		return false;
 	s->state = SCTP_NONE;
 	x->tag[0] = s->seen & CHUNK_SET(CHUNK_HEARTBEAT) ? s->tag : 0;
-	x->tag[1] = s->seen & ~CHUNK_SET(CHUNK_HEARTBEAT) ? s->tag : 0;
+	x->tag[1] = s->seen & CHUNK_SET(CHUNK_SHUTDOWN_ACK) ? s->tag : 0;
 	x->init = 0;
 	x->probe = 0;
 	if (sctp_take(s, 0) != SCTP_VERDICT_ACCEPT)
@@ -214,9 +246,7 @@ static __always_inline enum sctp_verdict sctp_judge(struct flow *f, sctp_packet 
 
 	sctp_load(f, s);
 	verdict = sctp_take(s, dir);
-	if (verdict == SCTP_VERDICT_INVALID)
-		return verdict;
-	if (s->state == SCTP_ESTABLISHED && f->state != SCTP_ESTABLISHED)
+	if (s->assured)
 		f->flags |= CONN_ASSURED;
 	sctp_store(f, s);
 	if (verdict == SCTP_VERDICT_ACCEPT)
