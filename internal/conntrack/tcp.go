@@ -6,6 +6,8 @@ import "tapgate/internal/packet"
 // (nf_conntrack_tcp_max_retrans).
 const maxRetransmissions = 3
 
+const tcpHeader = 20 // bytes without options
+
 // TCP is what is remembered of a TCP connection.
 type TCP struct {
 	State TCPState
@@ -58,29 +60,31 @@ const (
 
 // segment is what the machine looks at in a TCP packet with a valid header.
 type segment struct {
-	event     tcpEvent
-	syn, ack  bool
-	seq, end  uint32 // sequence space that it fills: seq up to, not including, end
-	ackSeq    uint32
-	sackEdge  uint32 // the higher of ackSeq and the right edges of SACK blocks
-	window    uint16
-	scale     uint8 // packet.NoTCPScale if not offered
-	sack      bool  // SACK-permitted offered
-	isPartial bool  // the first fragment of a longer segment: end is too low
+	event      tcpEvent
+	syn, ack   bool
+	seq, end   uint32 // sequence space that it fills: seq up to, not including, end
+	ackSeq     uint32
+	sackEdge   uint32 // the higher of ackSeq and the right edges of SACK blocks
+	window     uint16
+	scale      uint8 // packet.NoTCPScale if not offered
+	sack       bool  // SACK-permitted offered
+	hasOptions bool  // of any kind
+	isPartial  bool  // the first fragment of a longer segment: end is too low
 }
 
 func newSegment(p *packet.Packet) segment {
 	s := segment{
-		syn:       p.TCPFlags&flagSYN != 0,
-		ack:       p.TCPFlags&flagACK != 0,
-		seq:       p.TCPSeq,
-		end:       p.TCPSeq + p.L4Length - p.L4Header,
-		ackSeq:    p.TCPAck,
-		sackEdge:  p.TCPAck,
-		window:    p.TCPWindow,
-		scale:     p.TCPScale,
-		sack:      p.TCPSACKPermitted,
-		isPartial: p.Fragment == packet.FragmentFirst,
+		syn:        p.TCPFlags&flagSYN != 0,
+		ack:        p.TCPFlags&flagACK != 0,
+		seq:        p.TCPSeq,
+		end:        p.TCPSeq + p.L4Length - p.L4Header,
+		ackSeq:     p.TCPAck,
+		sackEdge:   p.TCPAck,
+		window:     p.TCPWindow,
+		scale:      p.TCPScale,
+		sack:       p.TCPSACKPermitted,
+		hasOptions: p.L4Header > tcpHeader,
+		isPartial:  p.Fragment == packet.FragmentFirst,
 	}
 	s.event, _ = eventOf(p.TCPFlags)
 	if s.syn {

@@ -17,15 +17,15 @@ func (s *segment) offers() (scale uint8, flags sideFlag) {
 	return scale, flags
 }
 
-// restart begins a side's record with its SYN.
+// restart begins a side's record with its SYN. What an earlier one offered
+// stands if this one has no options at all.
 func (x *tcpSide) restart(s *segment) {
-	scale, flags := s.offers()
-	*x = tcpSide{
-		end:       s.end,
-		maxEnd:    s.end,
-		maxWindow: max(uint32(s.window), 1),
-		scale:     scale,
-		flags:     x.flags&liberal | flags,
+	x.end, x.maxEnd = s.end, s.end
+	x.maxWindow = max(uint32(s.window), 1)
+	if s.hasOptions {
+		var flags sideFlag
+		x.scale, flags = s.offers()
+		x.flags = x.flags&liberal | flags
 	}
 }
 

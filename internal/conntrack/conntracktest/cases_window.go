@@ -28,4 +28,6 @@ var windowCases = []Case{
 	{Name: "ACK one too high across the wrap", Script: "o:S(0xfffffff0) NEW · r:SA(0xffffff00) EST · o:A EST · o:PA+100 EST · r:A(0xffffff01,0x56) INV · r:A(0xffffff01,0x55) EST"},
 	{Name: "padding is not data", Script: "o:S NEW · r:SA(5000,1002) INV · r:SA(5000,1001) EST"},
 	{Name: "IPv4 zero window probe", Script: "3WHS · r:A win=0 EST · o:A+1 EST · r:A(5001,1001) win=0 EST · r:A(5001,1002) win=100 EST"},
+	{Name: "a later SYN without options leaves the offers", Script: "o:S(0) scale=7 sackok NEW · o:S(100) NEW · r:SA(5000,101) scale=0 EST · o:A(101,5001) win=100 EST · r:A(25000,101) EST · r:A(40000,101) INV"},
+	{Name: "a later SYN with options replaces the offers", Script: "o:S(0) scale=7 sackok NEW · o:S(100) sackok NEW · r:SA(5000,101) scale=0 EST · o:A(101,5001) win=100 EST · r:A(25000,101) INV"},
 }

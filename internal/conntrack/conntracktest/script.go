@@ -303,7 +303,7 @@ func (s *script) quote(options map[string]string) ([]byte, error) {
 	b := q.bytes()
 	if v, ok := options["keep"]; ok {
 		n, _ := strconv.Atoi(v)
-		b = b[:len(b)-len(q.payload)+n]
+		b = b[:len(b)-len(q.payload)+min(n, len(q.payload))]
 	}
 	if v, ok := options["redirect"]; ok { // the quote as an option of this type
 		n, _ := strconv.Atoi(v)
@@ -331,7 +331,7 @@ func (s *script) apply(p *ip, options map[string]string) error {
 			p.offset = uint16(n)
 		case "cut":
 			n, _ := strconv.Atoi(value)
-			p.payload = p.payload[:n]
+			p.payload = p.payload[:min(n, len(p.payload))]
 		case "as":
 			n, _ := strconv.Atoi(value)
 			p.proto = uint8(n)

@@ -121,9 +121,9 @@ func (k *Kernel) entries() (map[tuple]*entry, error) {
 }
 
 const (
-	// tick is longer than the kernel's, so that after it what an entry has left
+	// tick is longer than that of a kernel with 250 a second, so that after it what an entry has left
 	// is a little less than whole seconds.
-	tick = 12 * time.Millisecond
+	tick = 5 * time.Millisecond
 
 	// maxWait is the pause up to which Elapse waits for answered UDP flows: the
 	// kernel keeps their age where nothing reaches it.

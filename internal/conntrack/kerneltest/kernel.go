@@ -14,6 +14,9 @@ import (
 
 const ethernetHeader = 14
 
+// maxMTU lets every packet through as it is.
+const maxMTU = 65535
+
 // The devices of the namespace.
 const (
 	acceptedDevice = "accepted" // what is received here is forwarded
@@ -98,6 +101,9 @@ func (k *Kernel) build() error {
 func (k *Kernel) route() error {
 	sink, err := k.ns.Links().LinkByName(sinkDevice)
 	if err != nil {
+		return err
+	}
+	if err := k.ns.Links().LinkSetMTU(sink, maxMTU); err != nil {
 		return err
 	}
 	for _, all := range []string{"0.0.0.0/0", "::/0"} {

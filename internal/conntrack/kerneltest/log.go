@@ -13,7 +13,7 @@ import (
 
 // From <linux/netfilter/nfnetlink_log.h>.
 const (
-	msgPacket      = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	msgPacket      = unix.NFNL_SUBSYS_ULOG << 8
 	msgConfig      = unix.NFNL_SUBSYS_ULOG<<8 | 1
 	cfgCommand     = 1 // attributes of msgConfig
 	cfgMode        = 2

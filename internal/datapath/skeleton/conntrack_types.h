@@ -100,9 +100,10 @@ struct tcp_segment {
 	__u8 event;		/* enum tcp_event */
 	__u8 flags;		/* of the header */
 	__u8 scale, offers;	/* SYN: window scale, SIDE_SCALE_SEEN and SIDE_SACK_PERMITTED */
+	__u8 has_options;	/* of any kind */
 	__u8 partial;		/* first fragment of a longer segment: end is too low */
 	__u8 invalid;		/* enum invalid, with TCP_VERDICT_INVALID */
-	__u8 pad[2];
+	__u8 pad;
 	__u32 slot;		/* for forget() */
 };
 

@@ -11,7 +11,6 @@
 #define ETH_HEADER	14
 #define IPV4_HEADER	20
 #define IPV6_HEADER	40
-#define TCP_HEADER	20
 #define ANSWER_TTL	64
 
 /* The quote fills an ICMP answer up to what every host takes: 576 bytes (RFC

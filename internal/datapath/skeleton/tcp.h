@@ -6,6 +6,8 @@
 
 #include "tcp_table.h"
 
+#define TCP_HEADER	20	/* bytes without options */
+
 /*
  * The verifier follows every combination of branches whose outcomes it can
  * connect: a value that is tested twice, a flag that is set on one path and
@@ -66,6 +68,7 @@ static __always_inline void tcp_segment_read(struct packet *p, struct tcp_segmen
 	}
 	if (p->tcp_sack_permitted)
 		s->offers |= SIDE_SACK_PERMITTED;
+	s->has_options = p->l4_header > TCP_HEADER;
 	s->partial = p->fragment == FRAGMENT_FIRST;
 }
 
@@ -73,8 +76,10 @@ static __always_inline void side_restart(tcp_side *x, tcp_segment *s)
 {
 	x->end = x->max_end = s->end;
 	x->max_window = at_least(s->window, 1);
-	x->scale = s->scale;
-	x->flags = (x->flags & SIDE_LIBERAL) | s->offers;
+	if (s->has_options) {
+		x->scale = s->scale;
+		x->flags = (x->flags & SIDE_LIBERAL) | s->offers;
+	}
 }
 
 static __always_inline void side_restart_with(tcp_side *from, tcp_side *to,
