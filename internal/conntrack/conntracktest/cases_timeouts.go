@@ -90,6 +90,13 @@ var retransLifetimes = []lifetime{
 	{"a reset that is repeated after an ACK", "3WHS · o:A EST · o:A EST · o:A EST · o:A EST · o:R(1500) EST [ESTABLISHED]", "r:A(5001,1001)", "EST/r", "NEW/o", 108},
 }
 
+// withoutSysctl are the lifetimes that nf_conntrack has no setting for.
+var withoutSysctl = map[string]string{
+	"SYN_SENT2":         "nf_conntrack_tcp_timeout_syn_sent2 does not exist",
+	"UDP-Lite":          "the times of UDP-Lite cannot be set",
+	"a UDP-Lite stream": "the times of UDP-Lite cannot be set",
+}
+
 // timeoutCases hold every time against the moment at which it ends.
 func timeoutCases() []Case {
 	var cases []Case
@@ -104,7 +111,7 @@ func timeoutCases() []Case {
 	} {
 		for _, l := range group.lifetimes {
 			add := func(when, script string) {
-				cases = append(cases, Case{Name: group.name + ": " + l.name + when, Script: script, Timeouts: group.timeouts})
+				cases = append(cases, Case{Name: group.name + ": " + l.name + when, Script: script, Timeouts: group.timeouts, Differs: withoutSysctl[l.name]})
 			}
 			add(" lives", fmt.Sprintf("%s · +%dms · %s %s", l.opening, l.seconds*1000-1, l.packet, l.known))
 			add(" ends", fmt.Sprintf("%s · +%ds · %s %s", l.opening, l.seconds, l.packet, l.new))

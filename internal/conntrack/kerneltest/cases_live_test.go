@@ -72,6 +72,9 @@ func TestSequences(t *testing.T) {
 		if err := k.Set("nf_conntrack_tcp_loose", loose); err != nil {
 			t.Fatal(err)
 		}
+		if err := k.SetTimeouts(config.Timeouts.OrDefault()); err != nil {
+			t.Fatal(err)
+		}
 		return &engine{Kernel: k}
 	})
 }
