@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"fmt"
+	"slices"
 
 	"tapgate/internal/packet"
 )
@@ -46,6 +47,14 @@ func HelperNamed(name string) Helper {
 		}
 	}
 	return NoHelper
+}
+
+// Announces tells whether the helper expects connections of a protocol.
+func (h Helper) Announces(proto uint8) bool {
+	if h == NoHelper {
+		return false
+	}
+	return slices.ContainsFunc(helpers[h].automaton.kinds[:], func(k kind) bool { return k.proto == proto })
 }
 
 // Service says which helper reads the connections that are opened to a port.

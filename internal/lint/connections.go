@@ -3,7 +3,9 @@ package lint
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"tapgate/internal/conntrack"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/nwfilter"
@@ -33,11 +35,8 @@ func states(c *policy.Clause) packet.State {
 	return 0
 }
 
-// ftpControl is the port of the control connections that helpers follow.
-const ftpControl = 21
-
-// related reports a RELATED that nothing can be: the only helper is FTP's,
-// and everything else that is RELATED is an ICMP error.
+// related reports a RELATED that nothing can be: only what a helper's control
+// connection announces is, and ICMP errors are.
 func (l *linter) related(c *policy.Clause) {
 	asked := states(c)
 	if asked&packet.StateRelated == 0 {
@@ -58,21 +57,37 @@ func (l *linter) related(c *policy.Clause) {
 			l.clause(RelatedNoHelper, severity, c, "nothing that this rule matches can be RELATED: only ICMP errors are, and its type is none", "")
 		}
 	case "tcp", "tcp-ipv6":
-		control := packetsWith(packet.Family, family, packet.NetProto, packet.ProtoTCP, packet.DstPort, ftpControl,
+		l.unannounced(c, Problem, packet.ProtoTCP)
+	case "udp", "udp-ipv6":
+		l.unannounced(c, severity, packet.ProtoUDP)
+	default:
+		l.clause(RelatedNoHelper, severity, c,
+			fmt.Sprintf("no <%s> packet can be RELATED: only TCP and UDP connections that a helper expects, and ICMP errors are", proto),
+			"leave RELATED out")
+	}
+}
+
+// unannounced reports that no rule lets the control connection of a helper
+// through which announces connections of the protocol.
+func (l *linter) unannounced(c *policy.Clause, severity Severity, proto uint8) {
+	var ways []string
+	for _, s := range conntrack.DefaultServices() {
+		if !s.Helper.Announces(proto) {
+			continue
+		}
+		control := packetsWith(packet.Family, int(c.Rule.Protocol.Family), packet.NetProto, int(s.Proto), packet.DstPort, int(s.Port),
 			packet.ConnState, int(packet.StateNew), packet.ConnDirection, int(packet.Original))
 		for _, d := range policy.Directions {
 			if _, open := l.passage(l.policy.Network[d], control); open {
 				return
 			}
 		}
-		l.clause(RelatedNoHelper, Problem, c,
-			"nothing that this rule matches can be RELATED: TCP connections are related to an FTP control connection, and no rule lets one (TCP to port 21) through",
-			"accept TCP to port 21 in the direction in which clients connect, or leave RELATED out")
-	default:
-		l.clause(RelatedNoHelper, severity, c,
-			fmt.Sprintf("no <%s> packet can be RELATED: only the data connections of FTP, which are TCP, and ICMP errors are", proto),
-			"leave RELATED out")
+		ways = append(ways, fmt.Sprintf("%s (%s to port %d)", s.Helper, conntrack.ProtoName(s.Proto), s.Port))
 	}
+	l.clause(RelatedNoHelper, severity, c,
+		fmt.Sprintf("nothing that this rule matches can be RELATED: %s connections are announced by %s, and no rule lets one of these through",
+			strings.ToUpper(conntrack.ProtoName(proto)), strings.Join(ways, ", ")),
+		"accept one in the direction in which clients connect, or leave RELATED out")
 }
 
 // icmpErrors are the types that report a fault of another packet (RFC 792,

@@ -42,6 +42,7 @@ func TestFindings(t *testing.T) {
 		"RELATED with control": {rules: []string{in + "<tcp dstportstart='21' state='NEW,ESTABLISHED'/></rule>", out + "<tcp srcportstart='20' state='RELATED,ESTABLISHED'/></rule>", clean, dropAll},
 			want: []string{"2 mid-stream", "5 icmp-errors"}},
 		"RELATED for UDP":              {rules: []string{out + "<udp state='RELATED'/></rule>", clean, dropAll}, want: []string{"2 related-without-helper!", "4 icmp-errors"}},
+		"RELATED for TFTP":             {rules: []string{out + "<udp dstportstart='69'/></rule>", in + "<udp state='RELATED'/></rule>", clean, dropAll}, want: []string{"5 icmp-errors"}},
 		"RELATED for echoes":           {rules: []string{out + "<icmp type='8' state='RELATED,NEW'/></rule>", clean, dropAll}, want: []string{"2 related-without-helper"}},
 		"RELATED for errors":           {rules: []string{in + "<icmp state='RELATED'/></rule>", in + "<udp dstportstart='53'/></rule>", clean, dropAll}},
 		"tags and IPv6 around":         {rules: []string{dropAll}, want: []string{"2 other-family!", "2 vlan-bypass!"}},
