@@ -92,12 +92,11 @@ func (t *Table) helperOf(p *packet.Packet) Helper {
 }
 
 // Tables are the automata of all helpers in the order of enum helper in
-// automaton.h, from the first on, each as a value of the map `automata`: struct
-// automaton (see Automaton.append).
-func Tables() [][]byte {
-	var tables [][]byte
+// automaton.h, from the first on: struct automata, the value of the map of that
+// name (see Automaton.append).
+func Tables() (tables []byte) {
 	for _, h := range helpers[1:] {
-		tables = append(tables, h.automaton.append(nil))
+		tables = h.automaton.append(tables)
 	}
 	return tables
 }

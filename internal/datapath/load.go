@@ -140,9 +140,7 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 	if err != nil {
 		return nil, fmt.Errorf("configure the skeleton: %w", err)
 	}
-	for i, table := range conntrack.Tables() {
-		spec.Maps["automata"].Contents = append(spec.Maps["automata"].Contents, ebpf.MapKV{Key: uint32(i), Value: table})
-	}
+	spec.Maps[automataMap].Contents = []ebpf.MapKV{{Key: uint32(0), Value: conntrack.Tables()}}
 	mark, err := newRejects()
 	if err != nil {
 		return nil, err

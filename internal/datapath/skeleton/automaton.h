@@ -49,21 +49,30 @@ struct automaton {
 	__u16 steps[AUTOMATON_STATES * AUTOMATON_CLASSES]; /* action << 10 | next state */
 };
 
-/* By helper, without the first. Filled from conntrack.Tables() by the loader,
- * one for all ports of the host. */
+/* By helper, without the first. */
+struct automata {
+	struct automaton of[HELPERS - 1];
+};
+
+/* Filled from conntrack.Tables() by the loader and frozen, one for all ports of
+ * the host. One value: the verifier cannot read several of a frozen map. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, HELPERS - 1);
+	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_RDONLY_PROG);
 	__type(key, __u32);
-	__type(value, struct automaton);
+	__type(value, struct automata);
 } automata SEC(".maps");
 
-static __always_inline struct automaton *automaton_of(__u8 helper)
+static __always_inline const struct automaton *automaton_of(__u8 helper)
 {
-	__u32 index = helper - 1;
+	__u32 index = helper - 1, zero = 0;
+	struct automata *all;
 
-	return bpf_map_lookup_elem(&automata, &index);
+	if (index >= HELPERS - 1)
+		return NULL;
+	all = bpf_map_lookup_elem(&automata, &zero);
+	return all ? &all->of[index] : NULL;
 }
 
 /* automaton.go says what each one means. */

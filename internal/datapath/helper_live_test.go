@@ -1,0 +1,110 @@
+package datapath
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// answers lets the guest ask TFTP servers.
+const answers = `<filter name="answers">
+  <rule action="accept" direction="out"><udp dstportstart="69"/></rule>
+  <rule action="accept" direction="in"><udp state="RELATED,ESTABLISHED"/></rule>
+  <rule action="drop" direction="inout"><all/></rule>
+</filter>`
+
+// automata finds the directories of automata on the bpffs.
+func (l *live) automata() []string {
+	l.t.Helper()
+	found, err := filepath.Glob(filepath.Join(l.host.dir, "automata_*"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return found
+}
+
+func TestAllPortsReadTheSameAutomata(t *testing.T) {
+	l := newLive(t, Automatic)
+	l.guard(l.Guest.Port, resolve(t, answers))
+	l.guard(l.Neighbour.Port, resolve(t, answers))
+	found := l.automata()
+	if len(found) != 1 {
+		t.Fatalf("automata in %q, want one directory", found)
+	}
+	m, err := ebpf.LoadPinnedMap(filepath.Join(found[0], automataMap), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Put(uint32(0), make([]byte, m.ValueSize())); err == nil {
+		t.Error("the automata can be changed")
+	}
+	info, err := m.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := info.ID()
+	for _, port := range []string{l.Guest.Port, l.Neighbour.Port} {
+		if !slices.Contains(l.mapsOf(port), id) {
+			t.Errorf("%s has automata of its own", port)
+		}
+	}
+	l.release(l.Guest.Port)
+	if len(l.automata()) != 1 {
+		t.Error("the other port's automata are gone")
+	}
+	l.release(l.Neighbour.Port)
+	if left := l.automata(); len(left) != 0 {
+		t.Errorf("%q is left", left)
+	}
+}
+
+// mapsOf are the maps that the program for what the guest sends uses.
+func (l *live) mapsOf(port string) []ebpf.MapID {
+	l.t.Helper()
+	generations, err := readGenerations(l.host.portDir(port))
+	if err != nil || len(generations) == 0 {
+		l.t.Fatalf("%d generations, %v", len(generations), err)
+	}
+	p, err := ebpf.NewProgramFromID(generations[len(generations)-1].programs[0])
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ids, _ := info.MapIDs()
+	return ids
+}
+
+func TestWhatHelpersKnowGoesWithThePort(t *testing.T) {
+	l := newLive(t, Automatic)
+	l.guard(l.Neighbour.Port, resolve(t, acceptAll)) // keeps the maps
+	l.guard(l.Guest.Port, resolve(t, answers))
+	l.arrives(l.Guest, l.Neighbour, l.udp(69, "\x00\x01file"), true)
+	maps, err := openMaps(filepath.Join(l.host.dir, l.binding(l.Guest.Port).State), helperMaps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeMaps(maps)
+	count := func(name string) (n int) {
+		var key, value []byte
+		for all := maps[name].Iterate(); all.Next(&key, &value); {
+			n++
+		}
+		return n
+	}
+	if count("streams") != 1 || count("expectations") != 1 {
+		t.Fatalf("%d records, %d expectations, want 1 of each", count("streams"), count("expectations"))
+	}
+	l.release(l.Guest.Port)
+	for name := range maps {
+		if n := count(name); n != 0 {
+			t.Errorf("%d entries are left in %s", n, name)
+		}
+	}
+}
