@@ -240,6 +240,34 @@ func TestWatchIgnores(t *testing.T) {
 	}
 }
 
+func TestDatagramsThatAreNotRead(t *testing.T) {
+	for _, c := range []struct {
+		fact   string
+		change func(p *packet.Packet)
+		want   bool
+	}{
+		{"as it is", func(p *packet.Packet) {}, true},
+		{"of a related connection", func(p *packet.Packet) { p.State = packet.StateRelated }, true},
+		{"an answer", func(p *packet.Packet) { p.Direction = packet.Reply }, true},
+		{"without a connection", func(p *packet.Packet) { p.Direction = 0 }, false},
+		{"a fragment", func(p *packet.Packet) { p.Fragment = packet.FragmentFirst }, false},
+		{"bytes that UDP's length leaves out", func(p *packet.Packet) { p.UDPLength = 9 }, false},
+		{"a length beyond the packet", func(p *packet.Packet) { p.UDPLength = 999 }, true},
+		{"an ICMP error", func(p *packet.Packet) { p.LinkProto = packet.ProtoICMP }, false},
+	} {
+		t.Run(c.fact, func(t *testing.T) {
+			k := newTalkOf(TFTP, false)
+			p := k.segment(packet.Original, 0, "\x00\x01")
+			p.State = packet.StateNew
+			c.change(&p)
+			k.streams.Watch(&p)
+			if got := len(k.streams.index) != 0; got != c.want {
+				t.Errorf("announced %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 func TestOneMasterCannotTakeBackAnothersExpectation(t *testing.T) {
 	k := newTalk(false)
 	k.say(port1025)

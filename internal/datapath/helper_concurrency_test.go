@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"encoding/binary"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -127,5 +128,30 @@ func TestAnnouncedConnectionsKnowTheirMaster(t *testing.T) {
 	var key, master []byte
 	if !k.loaded.Maps["related"].Iterate().Next(&key, &master) || ports(key) != [2]uint16{4000, 10000} || ports(master) != [2]uint16{4000, 69} {
 		t.Errorf("of % x the master is % x", key, master)
+	}
+}
+
+// Two ports with the same addresses never meet.
+func TestAnnouncementsBelongToAPort(t *testing.T) {
+	needRoot(t)
+	k := newTracker(t, resolve(t, trackingPolicy), Config{})
+	asking := netip.AddrPortFrom(client, 4000)
+	ask := datagram(asking, netip.AddrPortFrom(server, 69), "\x00\x01f\x00")
+	answer := datagram(netip.AddrPortFrom(server, 10000), asking, "")
+	if _, err := k.Run(ask, true, 1); err != nil {
+		t.Fatal(err)
+	}
+	first := k.state.Port
+	for _, step := range []struct {
+		port uint32
+		want packet.State
+	}{{first + 1, packet.StateNew}, {first, packet.StateRelated}} {
+		k.state.Port = step.port
+		if err := errors.Join(openPort(k.loaded.Maps["ports"], step.port), k.test.Put(uint32(0), &k.state)); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := k.Run(answer, false, 1); err != nil || r.State != step.want {
+			t.Errorf("port %d: state %v (%v), want %v", step.port, r.State, err, step.want)
+		}
 	}
 }

@@ -35,6 +35,8 @@ var ftpCases = helperCases{helper: conntrack.FTP, proto: packet.ProtoTCP, port: 
 	{"lives 300 s", `open · o"NOOP\r\n" · r"200 ok\r\n" · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · o"LIST\r\n" · +299s · r:20>1025 S REL`},
 	{"ends after 300 s", `open · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · o"LIST\r\n" · r"150 ok\r\n" · +300s · r:20>1025 S NEW`},
 	{"a repeated command prolongs nothing", `open · o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · +200s · -21 o"PORT 10,0,0,111,4,1\r\n" · r"200 ok\r\n" · +100s · r:20>1025 S NEW`},
+	{"of a control connection that was reset", `open · o"PORT 10,0,0,111,4,1\r\n" · o:R · +9s · r:20>1025 S REL`},
+	{"of one that is over", `open · o"PORT 10,0,0,111,4,1\r\n" · o:R · +10s · r:20>1025 S NEW`},
 	{"an existing connection stays NEW", `open · r:20>1025 S NEW · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S NEW · r:21>1025 S REL`},
 	{"behind a gap", `open · o"NOOP\r\n" · +3 o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S NEW · o"PORT 10,0,0,111,4,1\r\n" · r:20>1026 S NEW · r:21>1025 S REL`},
 }}

@@ -42,6 +42,8 @@ var ircCases = helperCases{helper: conntrack.IRC, proto: packet.ProtoTCP, port: 
 	{"once, whoever it is", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 S REL · r:5>1025 S NEW`},
 	{"lives 300 s", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · r"x" · o"x" · +299s · x:5>1025 S REL`},
 	{"ends after 300 s", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · r"x" · o"x" · r"x" · +300s · x:5>1025 S NEW`},
+	{"of a connection that was reset", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · r"x" · r:R · +9s · x:5>1025 S REL`},
+	{"of one that is over", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · r"x" · r:R · +10s · x:5>1025 S NEW`},
 	{"eight at a time", `open · ` + offers(1025, 1032) + ` · x:5>1025 S REL · x:5>1026 S REL · x:5>1027 S REL · x:5>1028 S REL · x:5>1029 S REL · x:5>1030 S REL · x:5>1031 S REL · x:5>1032 S REL`},
 	{"the ninth takes the place of the oldest", `open · ` + offers(1025, 1033) + ` · x:5>1025 S NEW · x:5>1026 S REL · x:5>1033 S REL`},
 	{"the tenth that of the next", `open · ` + offers(1025, 1034) + ` · x:5>1025 S NEW · x:5>1026 S NEW · x:5>1027 S REL · x:5>1034 S REL`},

@@ -52,6 +52,7 @@ func RunHelpers(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
 //	open                 TCP's handshake
 //	o"text"              a control packet of o, with its state, EST if there is none; quoted as
 //	                     in Go; "!" behind the text: a rule drops it
+//	o:FA                 a segment of the control connection without data, EST
 //	-5 o"text"           a segment that begins 5 bytes before the next one; +5: after a gap
 //	r:20>1025 S REL      a segment from r's port 20 to port 1025 of the other
 //	                     side, with its state; "!" behind the flags: a rule drops it
@@ -106,6 +107,10 @@ func (f *helperTalk) step(text string) (Step, error) {
 	}
 	if len(text) > 2 && text[1] == '"' {
 		return f.say(text, back)
+	}
+	if from, flags, ok := strings.Cut(text, ":"); ok && flagSet(flags) != 0 && !strings.Contains(flags, ">") {
+		to := 'o' + 'r' - from[0]
+		return f.control(from[0], f.next[from[0]], f.next[to], flags, "", packet.StateEstablished), nil
 	}
 	return f.data(text)
 }

@@ -20,8 +20,7 @@ static __always_inline __u8 helper_of_service(struct packet *p)
 	if (!(p->have & HAVE_PORTS))
 		return HELPER_NONE;
 	for (int i = 0; i < MAX_SERVICES; i++)
-		if (config.services[i].helper && config.services[i].proto == p->link_proto &&
-		    config.services[i].port == p->dst_port)
+		if (config.services[i].proto == p->link_proto && config.services[i].port == p->dst_port)
 			return config.services[i].helper;
 	return HELPER_NONE;
 }

@@ -11,8 +11,8 @@
 
 /* Which helper reads the connections that are opened to a port. */
 struct service {
-	__u8 helper;		/* enum helper, 0: end of the list */
-	__u8 proto;
+	__u8 helper;		/* enum helper */
+	__u8 proto;		/* 0: no service */
 	__u16 port;
 };
 
