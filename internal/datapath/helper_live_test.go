@@ -86,23 +86,35 @@ func TestWhatHelpersKnowGoesWithThePort(t *testing.T) {
 	l.guard(l.Neighbour.Port, resolve(t, acceptAll)) // keeps the maps
 	l.guard(l.Guest.Port, resolve(t, answers))
 	l.arrives(l.Guest, l.Neighbour, l.udp(69, "\x00\x01file"), true)
-	maps, err := openMaps(filepath.Join(l.host.dir, l.binding(l.Guest.Port).State), helperMaps)
+	l.arrives(l.Neighbour, l.Guest, l.reply(4711, "data"), true)
+	tables := filepath.Join(l.host.dir, l.binding(l.Guest.Port).State)
+	maps, err := openMaps(tables, append([]string{"ports"}, helperMaps...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeMaps(maps)
+	var key, value []byte
 	count := func(name string) (n int) {
-		var key, value []byte
 		for all := maps[name].Iterate(); all.Next(&key, &value); {
 			n++
 		}
 		return n
 	}
-	if count("streams") != 1 || count("expectations") != 1 {
-		t.Fatalf("%d records, %d expectations, want 1 of each", count("streams"), count("expectations"))
+	for _, name := range helperMaps {
+		if n := count(name); n != 1 {
+			t.Fatalf("%d entries in %s, want 1", n, name)
+		}
+	}
+	// Connections of no port are swept, and who announced them.
+	if err := maps["ports"].Delete(l.binding(l.Guest.Port).Number); err != nil {
+		t.Fatal(err)
+	}
+	l.swept(tables)
+	if count("related") != 0 {
+		t.Error("a connection is gone, and its master is still known")
 	}
 	l.release(l.Guest.Port)
-	for name := range maps {
+	for _, name := range helperMaps {
 		if n := count(name); n != 0 {
 			t.Errorf("%d entries are left in %s", n, name)
 		}

@@ -392,19 +392,25 @@ func TestConnectionsOfAReleasedPortAreSwept(t *testing.T) {
 		t.Fatalf("%d connections, want 1", got)
 	}
 	l.release(l.Guest.Port)
+	l.swept(tables)
+}
+
+// swept waits until the connection table is empty.
+func (l *live) swept(tables string) {
+	l.t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); entries(t, tables) > 0; {
+	for deadline := time.After(20 * time.Second); entries(l.t, tables) > 0; {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("the connection is still there after 20 s")
+			l.t.Fatal("connections are still there after 20 s")
 		}
 	}
 }
 
 // entries counts what is in the connection table.
-func entries(t *testing.T, dir string) (n int) {
+func entries(t testing.TB, dir string) (n int) {
 	t.Helper()
 	maps, err := openMaps(dir, []string{"connections"})
 	if err != nil {
