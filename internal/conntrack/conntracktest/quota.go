@@ -125,6 +125,18 @@ var quotaCases = []quotaCase{
 		in udp p:4 > g:53: full
 		in tcp p:1 > g:22 ack seq 101 ack 501: EST
 		out tcp g:22 > p:2 syn ack seq 500 ack 1: INV`},
+	{"what is kept for openings counts openings", 8, `
+		in tcp p:1 > g:22 syn: NEW
+		in tcp p:2 > g:22 syn: NEW
+		in udp p:1 > g:53: NEW
+		in udp p:2 > g:53: NEW
+		in udp p:3 > g:53: NEW
+		in udp p:4 > g:53: NEW
+		in udp p:5 > g:53: NEW
+		in udp p:6 > g:53: NEW
+		in udp p:7 > g:53: full
+		in tcp p:3 > g:22 syn: NEW
+		in udp p:7 > g:53: full`},
 	{"openings leave the rest to datagrams", 8, `
 		in tcp p:1 > g:22 syn: NEW
 		in tcp p:2 > g:22 syn: NEW
