@@ -20,10 +20,10 @@ const (
 	connOut       = 1 << 16
 )
 
-// member is where a number stands in an entry, in the machine's order. That of
-// an array is its first element.
-type member struct{ at, size uint32 }
+// member is where something stands, of so many bytes; an array has n of them.
+type member struct{ at, size, n uint32 }
 
+// read gives a number of up to 8 bytes.
 func (m member) read(entry []byte, index uint32) uint64 {
 	var b [8]byte
 	copy(b[:], entry[m.at+index*m.size:][:m.size])
@@ -36,7 +36,7 @@ type connectionLayout struct {
 	// in the key
 	port, family, proto, aPort, bPort, aIP, bIP member
 	// in the value
-	created, expires, packets, bytes, flags, state, admitted member
+	created, expires, packets, bytes, flags, state, admitted, helper, announcedBy, stream member
 }
 
 func newConnectionLayout(types *btf.Spec) (*connectionLayout, error) {
@@ -51,6 +51,7 @@ func newConnectionLayout(types *btf.Spec) (*connectionLayout, error) {
 	inFlow := map[string]*member{
 		"created": &l.created, "expires": &l.expires, "packets": &l.packets, "bytes": &l.bytes,
 		"flags": &l.flags, "state": &l.state, "admitted": &l.admitted,
+		"helper": &l.helper, "announced_by": &l.announcedBy, "stream": &l.stream,
 	}
 	if err := findMembers(types, "flow", inFlow); err != nil {
 		return nil, err
@@ -76,15 +77,15 @@ func findMembers(types *btf.Spec, name string, members map[string]*member) error
 		if i < 0 {
 			return fmt.Errorf("struct %s of the skeleton has no member %s", s.Name, name)
 		}
-		element := btf.UnderlyingType(s.Members[i].Type)
+		element, n := btf.UnderlyingType(s.Members[i].Type), uint32(1)
 		if array, ok := element.(*btf.Array); ok {
-			element = array.Type
+			element, n = array.Type, array.Nelems
 		}
 		size, err := btf.Sizeof(element)
 		if err != nil {
 			return err
 		}
-		*to = member{s.Members[i].Offset.Bytes(), uint32(size)}
+		*to = member{s.Members[i].Offset.Bytes(), uint32(size), n}
 	}
 	return nil
 }
@@ -112,6 +113,10 @@ func (l *connectionLayout) connection(key, value []byte) conntrack.Connection {
 		Packets:   [2]uint64{l.packets.read(value, 0), l.packets.read(value, 1)},
 		Bytes:     [2]uint64{l.bytes.read(value, 0), l.bytes.read(value, 1)},
 		Admitted:  l.admitted.read(value, 0),
+		Helper:    conntrack.Helper(l.helper.read(value, 0)),
+	}
+	if c.Expected {
+		c.Announced.By = conntrack.Helper(l.announcedBy.read(value, 0))
 	}
 	switch c.Proto {
 	case packet.ProtoTCP:

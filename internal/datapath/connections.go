@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"tapgate/internal/conntrack"
@@ -22,9 +24,19 @@ type Connection struct {
 	Age time.Duration
 	// Timeout is what is left to it if no packet prolongs it.
 	Timeout time.Duration
+	// Control is the connection by which a helper learnt of this one; nil if none
+	// did. Announced.By is the helper.
+	Control *Control
 	// Rule is the clause that passed the first packet. It is nil if none did
 	// (Admitted is 0), or if the port's policy has it no more.
 	Rule *Clause
+}
+
+// Control is the connection that announced another.
+type Control struct {
+	// Connection has only its key if it is gone.
+	conntrack.Connection
+	Gone bool
 }
 
 // ErrOtherLayout says that a port's programs are of a version that keeps
@@ -47,7 +59,8 @@ func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connecti
 				yield(nil, portError("list the connections of", port, err))
 				return
 			}
-			if !yield(t.describe(entry, now), nil) {
+			c, err := t.describe(entry, now)
+			if !yield(c, err) || err != nil {
 				return
 			}
 		}
@@ -56,11 +69,12 @@ func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connecti
 
 // connectionMaps are the shared maps of which the table consists, and with which it
 // is changed.
-var connectionMaps = []string{"connections", "secret", "locks", "ports", "queue", "related"}
+var connectionMaps = []string{"connections", "secret", "locks", "ports", "queue", "related", "streams"}
 
 // connectionTable is the table of connections as one port sees it.
 type connectionTable struct {
 	number uint32
+	types  *btf.Spec // of the skeleton
 	maps   map[string]*ebpf.Map
 	layout *connectionLayout
 	rules  map[uint64]*Clause
@@ -80,7 +94,7 @@ func (h *Host) openTable(ctx context.Context, port string) (*connectionTable, er
 		if t.layout, err = newConnectionLayout(spec.Types); err != nil {
 			return err
 		}
-		t.number = b.Number
+		t.number, t.types = b.Number, spec.Types
 		t.addRules(b.Clauses)
 		t.maps, err = openMaps(filepath.Join(h.dir, b.State), connectionMaps)
 		return needsRoot(err)
@@ -105,12 +119,60 @@ func (t *connectionTable) addRules(clauses []Clause) {
 	}
 }
 
-func (t *connectionTable) describe(e rawConnection, now int64) *Connection {
+func (t *connectionTable) describe(e rawConnection, now int64) (*Connection, error) {
 	c := &Connection{Connection: t.layout.connection(e.key, e.value)}
 	c.Age = time.Duration(max(now-c.Created, 0))
 	c.Timeout = time.Duration(c.Expires - now)
 	c.Rule = t.rules[c.Admitted]
-	return c
+	if !c.Expected {
+		return c, nil
+	}
+	key, err := t.maps["related"].LookupBytes(e.key)
+	if err != nil || key == nil { // it is being removed
+		return c, err
+	}
+	c.Control, _, err = t.control(key, now)
+	if err == nil {
+		c.Announced.Master = c.Control.Key
+	}
+	return c, err
+}
+
+// control finds a control connection by its key, and the number of its record
+// among the followed ones, from 1 on.
+func (t *connectionTable) control(key []byte, now int64) (c *Control, record uint32, err error) {
+	gone := &Control{Connection: conntrack.Connection{Key: t.layout.key(key)}, Gone: true}
+	index, err := t.shardOf(key)
+	if err != nil {
+		return nil, 0, err
+	}
+	var shard *ebpf.Map
+	if err := t.maps["connections"].Lookup(index, &shard); err != nil {
+		return nil, 0, err
+	}
+	defer shard.Close()
+	value, err := shard.LookupBytes(key)
+	if err != nil {
+		return nil, 0, err
+	}
+	if value == nil || int64(t.layout.expires.read(value, 0)) <= now {
+		return gone, 0, nil
+	}
+	return &Control{Connection: t.layout.connection(key, value)}, uint32(t.layout.stream.read(value, 0)), nil
+}
+
+// shardOf tells in which shard a connection is: keyed_hash in conn_find.h.
+func (t *connectionTable) shardOf(key []byte) (uint32, error) {
+	secret, err := t.maps["secret"].LookupBytes(uint32(0))
+	if err != nil {
+		return 0, err
+	}
+	words := secret[:len(secret)-8]
+	hash := binary.LittleEndian.Uint64(secret[len(words):])
+	for i := 0; i+4 <= len(key); i += 4 {
+		hash += binary.LittleEndian.Uint64(words[2*i:]) * uint64(binary.LittleEndian.Uint32(key[i:]))
+	}
+	return (uint32(hash>>32) | 1<<31) % t.maps["connections"].MaxEntries(), nil
 }
 
 // rawConnection is an entry of the table, valid until the next is asked for.

@@ -21,7 +21,7 @@ func (t *Tester) table(p *policy.Policy) (*connectionTable, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := &connectionTable{number: t.state.Port, maps: map[string]*ebpf.Map{}, rules: map[uint64]*Clause{}}
+	table := &connectionTable{number: t.state.Port, types: spec.Types, maps: map[string]*ebpf.Map{}, rules: map[uint64]*Clause{}}
 	for _, name := range connectionMaps {
 		table.maps[name] = t.loaded.Maps[name]
 	}
@@ -41,7 +41,10 @@ func (t *Tester) connections(p *policy.Policy, now int64) (map[conntrack.Key]Con
 		if err != nil {
 			return nil, err
 		}
-		c := table.describe(entry, now)
+		c, err := table.describe(entry, now)
+		if err != nil {
+			return nil, err
+		}
 		all[c.Key] = *c
 	}
 	return all, nil
@@ -127,8 +130,10 @@ func TestConnectionsAreRead(t *testing.T) {
 // of a sequence.
 func (p *pair) sameConnections(policy *policy.Policy, now int64) error {
 	text := func(c *conntrack.Connection) string {
-		return fmt.Sprintf("%s, out %v, created %d, expires %d, packets %d, bytes %d, admitted %x",
-			c, c.Out, c.Created, c.Expires, c.Packets, c.Bytes, c.Admitted)
+		announced := c.Announced
+		announced.Reader = conntrack.NoHelper // as c.Helper
+		return fmt.Sprintf("%s, out %v, created %d, expires %d, packets %d, bytes %d, admitted %x, helper %s, announced %+v",
+			c, c.Out, c.Created, c.Expires, c.Packets, c.Bytes, c.Admitted, c.Helper, announced)
 	}
 	evaluated, ran := map[conntrack.Key]string{}, map[conntrack.Key]string{}
 	for c := range p.eval.Connections().All(now) {

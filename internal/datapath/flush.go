@@ -50,7 +50,10 @@ func (t *connectionTable) flush(ctx context.Context, now int64, match func(*Conn
 		if err != nil {
 			return ended, err
 		}
-		c := t.describe(entry, now)
+		c, err := t.describe(entry, now)
+		if err != nil {
+			return ended, err
+		}
 		if match != nil && !match(c) {
 			continue
 		}

@@ -1,7 +1,6 @@
 package datapath
 
 import (
-	"fmt"
 	"testing"
 
 	"tapgate/internal/conntrack/conntracktest"
@@ -85,40 +84,14 @@ func TestFlushedConnectionsAreUnknown(t *testing.T) {
 func TestFlushEndsExpectations(t *testing.T) {
 	needRoot(t)
 	k := newTracker(t, resolve(t, trackingPolicy), Config{})
-	ends := packet.Ends{Src: guestMAC, Dst: []byte{0x52, 0x54, 0, 0, 0, 0x99}}
-	judge := func(text string, payload string, want packet.State) {
-		t.Helper()
-		frame, err := packet.FromText(text[4:], ends)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if payload != "" {
-			frame = append(frame[:14+40], payload...)
-			be.PutUint16(frame[16:], uint16(40+len(payload)))
-			frame[24], frame[25] = 0, 0
-			sum := uint32(0)
-			for i := 14; i < 34; i += 2 {
-				sum += uint32(be.Uint16(frame[i:]))
-			}
-			be.PutUint16(frame[24:], ^uint16(sum&0xffff+sum>>16))
-		}
-		if state, _ := k.Judge(t, frame, text[:3] == "out", monotonic(), true); state != want {
-			t.Errorf("%s: state %s", text, conntracktest.StateName(state))
-		}
-	}
-	open := func(port int, announce string) {
-		judge(fmt.Sprintf("out tcp 10.0.0.1:%d > 10.0.0.2:21 syn seq 1000", port), "", packet.StateNew)
-		judge(fmt.Sprintf("in  tcp 10.0.0.2:21 > 10.0.0.1:%d syn ack seq 5000 ack 1001", port), "", packet.StateEstablished)
-		judge(fmt.Sprintf("out tcp 10.0.0.1:%d > 10.0.0.2:21 ack seq 1001 ack 5001", port), announce, packet.StateEstablished)
-	}
-	open(4000, "PORT 10,0,0,1,4,1\r\n")
-	open(4001, "PORT 10,0,0,1,4,2\r\n")
+	k.control(t, 4000, 21, "PORT 10,0,0,1,4,1\r\n")
+	k.control(t, 4001, 21, "PORT 10,0,0,1,4,2\r\n")
 	n := k.flushAll(t, func(c *Connection) bool { return c.Originator().Port() == 4000 })
 	if n != 1 {
 		t.Errorf("%d connections flushed, want 1", n)
 	}
-	judge("in  tcp 10.0.0.2:20 > 10.0.0.1:1025 syn", "", packet.StateNew)
-	judge("in  tcp 10.0.0.2:20 > 10.0.0.1:1026 syn", "", packet.StateRelated)
+	k.judgeText(t, "in  tcp 10.0.0.2:20 > 10.0.0.1:1025 syn", "", packet.StateNew)
+	k.judgeText(t, "in  tcp 10.0.0.2:20 > 10.0.0.1:1026 syn", "", packet.StateRelated)
 }
 
 // Many connections take several rounds, and those that do not match stay.
