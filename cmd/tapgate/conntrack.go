@@ -13,7 +13,7 @@ import (
 
 func newConntrackCommand(t *tool) *cobra.Command {
 	var filter connectionFilter
-	var asJSON, flush bool
+	var asJSON, flush, expected bool
 	var limit int
 	c := &cobra.Command{
 		Use:   "conntrack PORT",
@@ -28,6 +28,9 @@ packet pass.
   replied  there were packets both ways
   assured  and more: it is no mere attempt
 
+EXPECTED BY is the control connection in which a helper read that the connection would
+come: it was RELATED. --expected lists what helpers wait for and has not come yet.
+
 Flags choose connections; several must all hold. With --flush the chosen connections
 are forgotten, all of them without other flags: the next packet of each is judged as if
 it came out of the blue. What a filter accepts as NEW goes on, from the middle of a TCP
@@ -40,6 +43,7 @@ Needs root.`,
 		Example: `  tapgate conntrack vnet0 --direction in --port 22
   tapgate conntrack vnet0 --proto tcp --state SYN_SENT --limit 20
   tapgate conntrack vnet0 --address 10.0.0.0/8 --flush
+  tapgate conntrack vnet0 --expected
   tapgate conntrack vnet0 --json |      # who has the most connections?
       jq -r 'group_by(.originator.address)[] | "\(length) \(.[0].originator.address)"' | sort -rn`,
 		Args:              arguments(1, 1, "a port"),
@@ -53,10 +57,15 @@ Needs root.`,
 				return usagef("--limit %d shows nothing; expected 1 or more", limit)
 			case set("limit") && flush:
 				return usagef("--limit says how many connections are shown, and --flush shows none")
+			case expected && (flush || set("limit") || set("state") || set("direction")):
+				return usagef("--expected lists what is no connection yet: it goes with --proto, --address, --port and --json")
 			}
 			h, err := t.openHost(t.bpffs)
 			if err != nil {
 				return err
+			}
+			if expected {
+				return t.listExpectations(c, h, args[0], &filter, asJSON)
 			}
 			if flush {
 				n, err := h.Flush(c.Context(), args[0], filter.matches)
@@ -89,6 +98,7 @@ Needs root.`,
 	filter.register(c)
 	c.Flags().IntVar(&limit, "limit", 0, "show only the newest `N`")
 	c.Flags().BoolVar(&flush, "flush", false, "forget the chosen connections and print how many they were")
+	c.Flags().BoolVar(&expected, "expected", false, "list the connections that helpers wait for")
 	jsonFlag(c, &asJSON)
 	must(c.RegisterFlagCompletionFunc("limit", cobra.NoFileCompletions))
 	return c

@@ -72,14 +72,22 @@ func (f *connectionFilter) parse() error {
 func (f *connectionFilter) matches(c *datapath.Connection) bool {
 	from, to := c.Originator(), c.Responder()
 	switch {
-	case f.proto != "" && c.Proto != f.protocol,
-		f.hasState != nil && !f.hasState(&c.Connection),
-		f.address != "" && !f.prefix.Contains(from.Addr()) && !f.prefix.Contains(to.Addr()),
-		f.port != 0 && (!c.HasPorts() || from.Port() != f.port && to.Port() != f.port),
+	case f.hasState != nil && !f.hasState(&c.Connection),
+		f.port != 0 && !c.HasPorts(),
 		f.direction != "" && f.direction != directionName(c.Out):
 		return false
 	}
-	return true
+	return f.matchesEnds(c.Proto, from.Addr(), to.Addr(), from.Port(), to.Port())
+}
+
+func (f *connectionFilter) matchesExpected(e *datapath.Expectation) bool {
+	return f.matchesEnds(e.Proto, e.From, e.To.Addr(), 0, e.To.Port())
+}
+
+func (f *connectionFilter) matchesEnds(proto uint8, from, to netip.Addr, fromPort, toPort uint16) bool {
+	return (f.proto == "" || proto == f.protocol) &&
+		(f.address == "" || f.prefix.Contains(from) || f.prefix.Contains(to)) &&
+		(f.port == 0 || fromPort == f.port || toPort == f.port)
 }
 
 func allProtocols() []uint8 {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"tapgate/internal/conntrack"
@@ -28,6 +30,10 @@ type connectionShown struct {
 	// Sent is what the originator sent, Received what it got.
 	Sent     datapath.Counter `json:"sent"`
 	Received datapath.Counter `json:"received"`
+	// Helper reads the connection, if any does.
+	Helper string `json:"helper,omitempty"`
+	// ExpectedBy is the connection that announced this one.
+	ExpectedBy *controlShown `json:"expected_by,omitempty"`
 	// Rule let the first packet pass; null if none did. RuleGone is set if the
 	// rule is not in force any more.
 	Rule     *datapath.Clause `json:"rule"`
@@ -43,6 +49,33 @@ type icmpShown struct {
 	Type uint8  `json:"type"`
 	Code uint8  `json:"code"`
 	ID   uint16 `json:"id"`
+}
+
+// controlShown is a connection in which a helper read an announcement. One that
+// is gone has ends in no order.
+type controlShown struct {
+	Helper     string   `json:"helper"`
+	Originator endShown `json:"originator"`
+	Responder  endShown `json:"responder"`
+	Gone       bool     `json:"gone,omitempty"`
+}
+
+func showControl(c *datapath.Control, helper conntrack.Helper) *controlShown {
+	if c == nil {
+		return nil
+	}
+	return &controlShown{helper.String(), showEnd(c.Originator()), showEnd(c.Responder()), c.Gone}
+}
+
+func showEnd(a netip.AddrPort) endShown { return endShown{a.Addr().String(), a.Port()} }
+
+// controlText is a control connection for people.
+func controlText(c *datapath.Control, helper conntrack.Helper) string {
+	from, to := c.Ends()
+	if c.Gone {
+		return fmt.Sprintf("%s between %s and %s, gone", helper, from, to)
+	}
+	return fmt.Sprintf("%s %s > %s", helper, from, to)
 }
 
 func showConnections(list []*datapath.Connection) []connectionShown {
@@ -61,9 +94,13 @@ func showConnection(c *datapath.Connection) connectionShown {
 		Responder:  endShown{Address: to.Addr().String()},
 		State:      c.ProtoState(), Replied: c.SeenReply, Assured: c.Assured, Related: c.Expected,
 		Direction: directionName(c.Out), Age: seconds(c.Age), Timeout: seconds(c.Timeout),
-		Sent:     datapath.Counter{Packets: c.Packets[0], Bytes: c.Bytes[0]},
-		Received: datapath.Counter{Packets: c.Packets[1], Bytes: c.Bytes[1]},
-		Rule:     c.Rule, RuleGone: c.Rule == nil && c.Admitted != 0,
+		Sent:       datapath.Counter{Packets: c.Packets[0], Bytes: c.Bytes[0]},
+		Received:   datapath.Counter{Packets: c.Packets[1], Bytes: c.Bytes[1]},
+		ExpectedBy: showControl(c.Control, c.Announced.By),
+		Rule:       c.Rule, RuleGone: c.Rule == nil && c.Admitted != 0,
+	}
+	if c.Helper != conntrack.NoHelper {
+		shown.Helper = c.Helper.String()
 	}
 	switch {
 	case c.HasPorts():
@@ -85,13 +122,24 @@ func (t *tool) printConnections(list []*datapath.Connection, all int) {
 		fmt.Fprintln(t.stdout, "no connections")
 		return
 	}
-	rows := &table{}
-	rows.add("PROTO", "ORIGINATOR", "RESPONDER", "STATE", "DIRECTION", "AGE", "TIMEOUT", "PACKETS →", "←", "BYTES →", "←", "RULE")
+	head := []string{"PROTO", "ORIGINATOR", "RESPONDER", "STATE", "DIRECTION", "AGE", "TIMEOUT", "PACKETS →", "←", "BYTES →", "←", "RULE"}
+	anyExpected := slices.ContainsFunc(list, func(c *datapath.Connection) bool { return c.Control != nil })
+	if anyExpected {
+		head = append(head, "EXPECTED BY")
+	}
+	rows := &table{rows: [][]string{head}}
 	for _, c := range list {
 		from, to := c.Ends()
-		rows.add(conntrack.ProtoName(c.Proto), from, to, connectionState(&c.Connection), directionName(c.Out),
+		row := []string{conntrack.ProtoName(c.Proto), from, to, connectionState(&c.Connection), directionName(c.Out),
 			c.Age.Round(time.Second).String(), c.Timeout.Round(time.Second).String(),
-			fmt.Sprint(c.Packets[0]), fmt.Sprint(c.Packets[1]), fmt.Sprint(c.Bytes[0]), fmt.Sprint(c.Bytes[1]), admittedBy(c))
+			fmt.Sprint(c.Packets[0]), fmt.Sprint(c.Packets[1]), fmt.Sprint(c.Bytes[0]), fmt.Sprint(c.Bytes[1]), admittedBy(c)}
+		switch {
+		case c.Control != nil:
+			row = append(row, controlText(c.Control, c.Announced.By))
+		case anyExpected:
+			row = append(row, "-")
+		}
+		rows.add(row...)
 	}
 	rows.flush(t.stdout, "")
 	if len(list) < all {

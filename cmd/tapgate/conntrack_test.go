@@ -123,15 +123,17 @@ func TestConntrackFilters(t *testing.T) {
 		}
 	}
 	for flags, fault := range map[string]string{
-		"--proto tpc":         `--proto "tpc" is no protocol: expected icmp, tcp,`,
-		"--proto 256":         `is no protocol`,
-		"--state open":        `--state "open" is no state: expected new, replied, assured, related, SYN_SENT,`,
-		"--address 10.0.0.":   `--address "10.0.0.": expected an address such as`,
-		"--direction up":      `--direction "up": expected in or out`,
-		"--limit 0":           `--limit 0 shows nothing`,
-		"--limit 1 --flush":   `--flush shows none`,
-		"--port 70000":        `"70000"`,
-		"--flush --address x": `--address "x"`,
+		"--proto tpc":          `--proto "tpc" is no protocol: expected icmp, tcp,`,
+		"--proto 256":          `is no protocol`,
+		"--state open":         `--state "open" is no state: expected new, replied, assured, related, SYN_SENT,`,
+		"--address 10.0.0.":    `--address "10.0.0.": expected an address such as`,
+		"--direction up":       `--direction "up": expected in or out`,
+		"--limit 0":            `--limit 0 shows nothing`,
+		"--limit 1 --flush":    `--flush shows none`,
+		"--port 70000":         `"70000"`,
+		"--expected --flush":   `--expected lists what is no connection yet`,
+		"--expected --limit 3": `--expected lists what is no connection yet`,
+		"--flush --address x":  `--address "x"`,
 	} {
 		code, _, stderr := s.run("conntrack vnet0 " + flags)
 		if code != exitUsage || !strings.Contains(stderr, fault) {
@@ -141,6 +143,66 @@ func TestConntrackFilters(t *testing.T) {
 	if len(s.connections) != 3 {
 		t.Errorf("%d connections are left", len(s.connections))
 	}
+}
+
+// expectedOf is a control connection and what it announced: one connection that
+// came, one that anyone may still open.
+func expectedOf() (*datapath.Connection, *datapath.Expectation) {
+	control := &datapath.Control{Connection: conntrack.Connection{
+		Key: conntrack.Key{Family: 4, Proto: 6, A: ip("10.0.0.1"), APort: 4000, B: ip("10.0.0.2"), BPort: 21}, Helper: conntrack.FTP,
+	}}
+	c := &datapath.Connection{
+		Connection: conntrack.Connection{
+			Key:     conntrack.Key{Family: 4, Proto: 6, A: ip("10.0.0.1"), APort: 1025, B: ip("10.0.0.2"), BPort: 20},
+			OriginB: true, Expected: true, Created: 4e9, TCP: conntrack.TCP{State: conntrack.SynSent}, Announced: conntrack.Announced{By: conntrack.FTP},
+		},
+		Control: control, Timeout: time.Minute,
+	}
+	return c, &datapath.Expectation{
+		Helper: conntrack.FTP, Control: control, Proto: 6, To: netip.MustParseAddrPort("10.0.0.1:1026"), Timeout: 299 * time.Second,
+	}
+}
+
+func TestConntrackExpected(t *testing.T) {
+	s := newConntrackSession(t)
+	c, e := expectedOf()
+	out, _ := s.ok("conntrack vnet0 --expected")
+	if out != "nothing is expected\n" {
+		t.Errorf("%q", out)
+	}
+	s.connections, s.expectations = append(s.connections, c), append(s.expectations, e)
+	out, _ = s.ok("conntrack vnet0 --state related")
+	const related = `PROTO  ORIGINATOR   RESPONDER      STATE             DIRECTION  AGE  TIMEOUT  PACKETS →  ←  BYTES →  ←  RULE                EXPECTED BY
+tcp    10.0.0.2:20  10.0.0.1:1025  SYN_SENT related  in         0s   1m0s     0          0  0        0  no rule stopped it  ftp 10.0.0.1:4000 > 10.0.0.2:21
+`
+	if diff := cmp.Diff(related, out); diff != "" {
+		t.Error(diff)
+	}
+	out, _ = s.ok("conntrack vnet0 --expected")
+	const expected = `PROTO  FROM    TO             TIMEOUT  EXPECTED BY
+tcp    anyone  10.0.0.1:1026  4m59s    ftp 10.0.0.1:4000 > 10.0.0.2:21
+`
+	if diff := cmp.Diff(expected, out); diff != "" {
+		t.Error(diff)
+	}
+	out, _ = s.ok("conntrack vnet0 --expected --proto udp --json")
+	if out != "[]\n" {
+		t.Errorf("%q", out)
+	}
+	out, _ = s.ok("conntrack vnet0 --expected --port 1026 --address 10.0.0.1 --json")
+	s.says(out, `"timeout_seconds": 299,
+    "expected_by": {
+      "helper": "ftp",
+      "originator": {
+        "address": "10.0.0.1",
+        "port": 4000
+      },`)
+	e.Control.Gone = true
+	out, _ = s.ok("conntrack vnet0 --state related")
+	s.says(out, "ftp between 10.0.0.1:4000 and 10.0.0.2:21, gone\n")
+	out, _ = s.ok("conntrack vnet0 --state related --json")
+	s.says(out, `"gone": true`)
+	s.fails("conntrack vnet1 --expected", "tapgate: vnet1 is not guarded\n")
 }
 
 func TestConntrackFlush(t *testing.T) {

@@ -22,8 +22,9 @@ type fakeHost struct {
 	rules map[string]int
 	stats datapath.Stats
 	// connections are those of the port of stats.
-	connections []*datapath.Connection
-	refuse      map[string]error // what Guard says about a port
+	connections  []*datapath.Connection
+	expectations []*datapath.Expectation
+	refuse       map[string]error // what Guard says about a port
 	// refreshed is what RefreshSets answers, one after the other; then it calls
 	// stop.
 	refreshed [][]datapath.SetChange
@@ -71,13 +72,21 @@ func (h *fakeHost) Stats(_ context.Context, port string) (*datapath.Stats, error
 }
 
 func (h *fakeHost) Connections(_ context.Context, port string) iter.Seq2[*datapath.Connection, error] {
-	return func(yield func(*datapath.Connection, error) bool) {
+	return yieldOf(h, port, h.connections)
+}
+
+func (h *fakeHost) Expectations(_ context.Context, port string) iter.Seq2[*datapath.Expectation, error] {
+	return yieldOf(h, port, h.expectations)
+}
+
+func yieldOf[T any](h *fakeHost, port string, list []*T) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
 		if port != h.stats.Name {
 			yield(nil, &datapath.NotGuardedError{Port: port})
 			return
 		}
-		for _, c := range h.connections {
-			if !yield(c, nil) {
+		for _, x := range list {
+			if !yield(x, nil) {
 				return
 			}
 		}

@@ -40,6 +40,7 @@ type host interface {
 	Ports(ctx context.Context) ([]datapath.Port, error)
 	Stats(ctx context.Context, port string) (*datapath.Stats, error)
 	Connections(ctx context.Context, port string) iter.Seq2[*datapath.Connection, error]
+	Expectations(ctx context.Context, port string) iter.Seq2[*datapath.Expectation, error]
 	Flush(ctx context.Context, port string, match func(*datapath.Connection) bool) (int, error)
 	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
 }
