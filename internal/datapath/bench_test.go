@@ -1,9 +1,12 @@
 package datapath
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf"
 
 	"tapgate/examples"
 	"tapgate/internal/compile"
@@ -141,5 +144,65 @@ func BenchmarkRun(b *testing.B) {
 				b.ReportMetric(float64(took.Nanoseconds()), "ns/packet")
 			}
 		})
+	}
+}
+
+// BenchmarkConnections is the time to read one port's 65,536 connections out of
+// a table of a million.
+func BenchmarkConnections(b *testing.B) {
+	needRoot(b)
+	const all, ours, shards = 1_000_000, 65_536, 128
+	spec, err := skeleton.Load()
+	if err != nil {
+		b.Fatal(err)
+	}
+	layout, err := newConnectionLayout(spec.Types)
+	if err != nil {
+		b.Fatal(err)
+	}
+	inner := spec.Maps["connections"].InnerMap
+	outer := spec.Maps["connections"].Copy()
+	outer.MaxEntries, inner.MaxEntries = shards, hostTables.shard
+	table, err := ebpf.NewMap(outer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer table.Close()
+	t := &connectionTable{number: 1, layout: layout, maps: map[string]*ebpf.Map{"connections": table}, rules: map[uint64]*Clause{}}
+	n := uint32(0)
+	for i := range uint32(shards) {
+		shard, err := ebpf.NewMap(inner)
+		if err != nil {
+			b.Fatal(err)
+		}
+		const each = all / shards
+		keys, values := byteArrays(inner.KeySize, each), byteArrays(inner.ValueSize, each)
+		for k := range each {
+			n++
+			key := keys.Index(k).Bytes()
+			binary.LittleEndian.PutUint32(key[layout.port.at:], 1+n%(all/ours))
+			binary.LittleEndian.PutUint32(key[layout.aIP.at:], n)
+			binary.LittleEndian.PutUint64(values.Index(k).Bytes()[layout.expires.at:], 1<<62)
+		}
+		if _, err := shard.BatchUpdate(keys.Interface(), values.Interface(), nil); err != nil {
+			b.Fatal(err)
+		}
+		if err := table.Put(i, shard); err != nil {
+			b.Fatal(err)
+		}
+		shard.Close()
+	}
+	for b.Loop() {
+		read := 0
+		for e, err := range t.entries(monotonic()) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := t.describe(e, 1); err != nil {
+				b.Fatal(err)
+			}
+			read++
+		}
+		b.ReportMetric(float64(read), "connections")
 	}
 }

@@ -182,13 +182,14 @@ type rawConnection struct{ key, value []byte }
 func (t *connectionTable) entries(now int64) iter.Seq2[rawConnection, error] {
 	return func(yield func(rawConnection, error) bool) {
 		table := t.maps["connections"]
+		var buffer shardBuffer
 		for i := range table.MaxEntries() {
 			var shard *ebpf.Map
 			if err := table.Lookup(i, &shard); err != nil {
 				yield(rawConnection{}, err)
 				return
 			}
-			goOn, err := t.shard(shard, now, yield)
+			goOn, err := t.shard(shard, &buffer, now, yield)
 			shard.Close()
 			if err != nil {
 				yield(rawConnection{}, err)
@@ -200,17 +201,22 @@ func (t *connectionTable) entries(now int64) iter.Seq2[rawConnection, error] {
 	}
 }
 
+// shardBuffer has room for a shard.
+type shardBuffer struct{ keys, values reflect.Value }
+
 // shard reads a shard in one call.
-func (t *connectionTable) shard(shard *ebpf.Map, now int64, yield func(rawConnection, error) bool) (goOn bool, err error) {
-	keys := byteArrays(shard.KeySize(), shard.MaxEntries())
-	values := byteArrays(shard.ValueSize(), shard.MaxEntries())
+func (t *connectionTable) shard(shard *ebpf.Map, b *shardBuffer, now int64, yield func(rawConnection, error) bool) (goOn bool, err error) {
+	if !b.keys.IsValid() {
+		b.keys = byteArrays(shard.KeySize(), shard.MaxEntries())
+		b.values = byteArrays(shard.ValueSize(), shard.MaxEntries())
+	}
 	var cursor ebpf.MapBatchCursor
-	n, err := shard.BatchLookup(&cursor, keys.Interface(), values.Interface(), nil)
+	n, err := shard.BatchLookup(&cursor, b.keys.Interface(), b.values.Interface(), nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, err
 	}
 	for i := range n {
-		e := rawConnection{keys.Index(i).Bytes(), values.Index(i).Bytes()}
+		e := rawConnection{b.keys.Index(i).Bytes(), b.values.Index(i).Bytes()}
 		if uint32(t.layout.port.read(e.key, 0)) != t.number || int64(t.layout.expires.read(e.value, 0)) <= now {
 			continue
 		}
