@@ -245,7 +245,7 @@ static __always_inline void conn_judge_error(struct packet *p, struct track *t, 
 static __always_inline void conn_open(struct packet *p, struct track *t, enum invalid fault, __u32 length)
 {
 	struct flow *f = &t->fresh.flow;
-	__u32 flags = (t->ends == FROM_B ? CONN_ORIGIN_B : 0) | (p->out ? CONN_OUT : 0);
+	__u32 flags = (t->ends == FROM_B ? CONN_ORIGIN_B : 0) | CONN_OUT * (p->out & 1);
 
 	conn_invalid(p, t->answer ? INVALID_ICMP_ANSWER : fault);
 	if (t->answer)
@@ -309,7 +309,9 @@ static __always_inline void conn_classify(struct __sk_buff *skb, struct packet *
 	lock = conn_lock(t->fresh.tag);
 	if (!shard || !lock)
 		return;
-	fault = header_fault(skb, p, t);
+	/* By way of memory: the verifier is not to follow each cause. */
+	WRITE_ONCE(p->invalid, header_fault(skb, p, t));
+	fault = READ_ONCE(p->invalid);
 	c = bpf_map_lookup_elem(shard, &t->key);
 	if (t->quoted) {
 		p->invalid = INVALID_ICMP_ERROR;
