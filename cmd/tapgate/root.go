@@ -102,7 +102,8 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
                                                what happens to this packet, and why?
   tapgate bind vnet0 --filter my-filter.xml --mac 52:54:00:00:00:01 --param IP=10.0.0.5
                                                guard a port with it
-  tapgate stats vnet0                          which rules have been busy?`,
+  tapgate stats vnet0                          which rules have been busy?
+  tapgate conntrack vnet0                      who is connected, and by which rule?`,
 		Args:          onlyCommands,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true,

@@ -56,7 +56,7 @@ func (h *Host) Connections(ctx context.Context, port string) iter.Seq2[*Connecti
 		now := monotonic()
 		for entry, err := range t.entries(now) {
 			if err != nil {
-				yield(nil, portError("list the connections of", port, err))
+				yield(nil, portError("list the connections of", port, needsRoot(err)))
 				return
 			}
 			c, err := t.describe(entry, now)

@@ -1,8 +1,11 @@
 package datapath
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -139,8 +142,13 @@ func TestFlushedTCPConnection(t *testing.T) {
 		}
 		after := tcp()
 		if strict {
-			if after != nil || l.stats(port).In.Invalid[packet.InvalidTCPOpening] == invalid {
-				t.Errorf("strict: %+v, %v", after, l.stats(port).In.Invalid)
+			counted := l.stats(port).In.Invalid[packet.InvalidTCPOpening]
+			if after != nil || counted == invalid {
+				t.Errorf("strict: %+v, %d INVALID", after, counted)
+			}
+			l.guard(port, resolve(t, acceptAll))
+			if carried := l.stats(port).In.Invalid[packet.InvalidTCPOpening]; carried < counted {
+				t.Errorf("%d INVALID packets under the next policy, want %d", carried, counted)
 			}
 			continue
 		}
@@ -188,4 +196,51 @@ func TestFlushUnderTraffic(t *testing.T) {
 	if flushed < 5 {
 		t.Errorf("%d connections were flushed: there was no traffic", flushed)
 	}
+}
+
+// Connections that another version keeps in another form are not misread.
+func TestConnectionsOfAnotherVersion(t *testing.T) {
+	l := newLive(t, Automatic)
+	port := l.Guest.Port
+	l.guard(port, resolve(t, onlyKnown))
+	g := l.look(port).last()
+	b := g.binding
+	b.State = "state_of_another"
+	pin := filepath.Join(g.dir, bindingPin)
+	if err := errors.Join(os.Remove(pin), pinJSON(pin, bindingPin, b)); err != nil {
+		t.Fatal(err)
+	}
+	l.in(func() error {
+		var listed error
+		for _, err := range l.host.Connections(t.Context(), port) {
+			listed = errors.Join(listed, err)
+		}
+		if !errors.Is(listed, ErrOtherLayout) {
+			t.Errorf("listed: %v", listed)
+		}
+		if _, err := l.host.Flush(t.Context(), port, nil); !errors.Is(err, ErrOtherLayout) {
+			t.Errorf("flushed: %v", err)
+		}
+		return nil
+	})
+}
+
+func TestConnectionsWithoutRights(t *testing.T) {
+	l := newLive(t, Automatic)
+	port := l.Guest.Port
+	l.guard(port, resolve(t, onlyKnown))
+	l.in(func() error {
+		return withoutCapabilities(func() {
+			var listed error
+			for _, err := range l.host.Connections(t.Context(), port) {
+				listed = errors.Join(listed, err)
+			}
+			if !errors.Is(listed, ErrNeedsRoot) {
+				t.Errorf("listed: %v", listed)
+			}
+			if _, err := l.host.Flush(t.Context(), port, nil); !errors.Is(err, ErrNeedsRoot) {
+				t.Errorf("flushed: %v", err)
+			}
+		})
+	})
 }

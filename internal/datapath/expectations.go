@@ -43,7 +43,7 @@ func (h *Host) Expectations(ctx context.Context, port string) iter.Seq2[*Expecta
 		defer t.close()
 		for e, err := range t.expectations(monotonic()) {
 			if err != nil {
-				err = portError("list the expectations of", port, err)
+				err = portError("list the expectations of", port, needsRoot(err))
 			}
 			if !yield(e, err) || err != nil {
 				return
