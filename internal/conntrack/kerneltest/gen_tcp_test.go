@@ -17,7 +17,6 @@ type host struct {
 // tcpHosts are both ends of what a sequence is about.
 type tcpHosts struct {
 	hosts map[byte]*host
-	isn   []uint32
 }
 
 var initialNumbers = []uint32{1000, 5000, 0, 1, 0x7fffff00, 0x80000000, 0xfffffff0, 0xffff0000}

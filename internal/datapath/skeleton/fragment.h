@@ -23,7 +23,7 @@ struct datagram {
 };
 
 struct first_fragment {
-	__u64 expires;
+	__u64 seen;
 	__u64 policy;		/* that decided */
 	__u64 tcp_options[4];
 	__u32 have;
@@ -34,12 +34,31 @@ struct first_fragment {
 	__u8 pad[2];
 };
 
-/* A guest can push out only the fragments of its own port. */
+struct remembered {
+	struct datagram datagram;
+	struct first_fragment first;
+};
+
+/*
+ * A port's datagrams, 512 of them: a guest can push out only those of its own
+ * port. Each belongs into one of the sets, where a new one takes the place of the
+ * oldest. An LRU hash would forget up to 128 of them at a time, and those first
+ * that nothing has asked for yet.
+ */
+#define FRAGMENT_SETS	64
+#define FRAGMENT_WAYS	8
+
+struct fragment_set {
+	struct bpf_spin_lock lock;
+	__u32 pad;
+	struct remembered ways[FRAGMENT_WAYS];
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 256);
-	__type(key, struct datagram);
-	__type(value, struct first_fragment);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FRAGMENT_SETS);
+	__type(key, __u32);
+	__type(value, struct fragment_set);
 } fragments SEC(".maps");
 
 static __always_inline void datagram_of(struct packet *p, __u32 port, struct datagram *d)
@@ -57,15 +76,51 @@ static __always_inline void datagram_of(struct packet *p, __u32 port, struct dat
 		d->proto = p->link_proto;
 }
 
+static __always_inline struct fragment_set *fragment_set_of(struct datagram *d)
+{
+	__u32 set = keyed_hash(d, sizeof(*d) / 4) % FRAGMENT_SETS;
+
+	return bpf_map_lookup_elem(&fragments, &set);
+}
+
+static __always_inline bool same_datagram(struct datagram *a, struct datagram *b)
+{
+	__u64 *x = (__u64 *)a, *y = (__u64 *)b, differ = 0;
+
+	for (int i = 0; i < sizeof(*a) / 8; i++)
+		differ |= x[i] ^ y[i];
+	return !differ;
+}
+
+/* False if no first fragment of the datagram is remembered. */
+static __always_inline bool fragment_find(struct packet *p, __u32 port, struct first_fragment *first)
+{
+	struct fragment_set *set;
+	struct datagram d;
+	bool found = false;
+
+	datagram_of(p, port, &d);
+	set = fragment_set_of(&d);
+	if (!set)
+		return false;
+	bpf_spin_lock(&set->lock);
+	for (int i = 0; i < FRAGMENT_WAYS; i++) {
+		if (same_datagram(&set->ways[i].datagram, &d)) {
+			*first = set->ways[i].first;
+			found = true;
+			break;
+		}
+	}
+	bpf_spin_unlock(&set->lock);
+	return found && p->now < first->seen + (p->family == 6 ? FRAGMENT_TIMEOUT_V6 : FRAGMENT_TIMEOUT_V4);
+}
+
 /* What the first fragment told; false: it was dropped, and so is this one. */
 static __always_inline bool fragment_recall(struct packet *p, __u32 port)
 {
-	struct first_fragment *first;
-	struct datagram d;
+	struct first_fragment told = {}, *first = &told;
 
-	datagram_of(p, port, &d);
-	first = bpf_map_lookup_elem(&fragments, &d);
-	if (!first || first->expires <= p->now)
+	if (!fragment_find(p, port, first))
 		return true;
 	if (p->fragment_offset < first->length) {
 		p->malformed = OVERLAPPING_FRAGMENT;
@@ -90,7 +145,7 @@ static __always_inline bool fragment_recall(struct packet *p, __u32 port)
 static __always_inline void fragment_remember(struct packet *p, __u32 port, bool passed)
 {
 	struct first_fragment first = {
-		.expires = p->now + (p->family == 6 ? FRAGMENT_TIMEOUT_V6 : FRAGMENT_TIMEOUT_V4),
+		.seen = p->now,
 		.policy = config.policy,
 		.have = p->have,
 		.length = p->fragment_length,
@@ -103,12 +158,31 @@ static __always_inline void fragment_remember(struct packet *p, __u32 port, bool
 		.icmp_code = p->icmp_code,
 		.passed = passed,
 	};
+	struct fragment_set *set;
 	struct datagram d;
+	__u64 seen = ~0ULL;
+	__u32 way = 0;
 
 	for (int i = 0; i < 4; i++)
 		first.tcp_options[i] = p->tcp_options[i];
 	datagram_of(p, port, &d);
-	bpf_map_update_elem(&fragments, &d, &first, BPF_ANY);
+	set = fragment_set_of(&d);
+	if (!set)
+		return;
+	bpf_spin_lock(&set->lock);
+	for (int i = 0; i < FRAGMENT_WAYS; i++) {
+		if (same_datagram(&set->ways[i].datagram, &d)) {
+			way = i;
+			break;
+		}
+		if (set->ways[i].first.seen < seen) {
+			seen = set->ways[i].first.seen;
+			way = i;
+		}
+	}
+	set->ways[way % FRAGMENT_WAYS].datagram = d;
+	set->ways[way % FRAGMENT_WAYS].first = first;
+	bpf_spin_unlock(&set->lock);
 }
 
 #endif
