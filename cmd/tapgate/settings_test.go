@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,9 @@ func TestSettingsOfTheHostComeIntoForce(t *testing.T) {
 	s.says(out, "timeout_udp      7 s    30 s     port")
 	out, _ = s.ok("list --json")
 	s.says(out, `"name": "CTRL_TIMEOUT_UDP"`)
+	if strings.Contains(out, "CTRL_TIMEOUT_ICMP") {
+		t.Error("list shows defaults")
+	}
 	s.fails("settings --port vnet9", "vnet9 is not guarded")
 }
 
