@@ -66,6 +66,9 @@ What is found, by id:
 					return err
 				}
 				in.Lookup = r.lookup
+				if in.Settings, err = guest.settings(v); err != nil {
+					return err
+				}
 				findings, err := lint.Run(in)
 				if r.fault != nil {
 					return r.fault

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tapgate/examples"
+	"tapgate/internal/settings"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/builtin"
 )
@@ -133,7 +134,11 @@ func lintFor(t *testing.T, params []nwfilter.Parameter, documents ...string) []F
 		}
 		filters[f.Name] = f
 	}
-	findings, err := Run(Input{Filter: top, Parameters: params, Lookup: func(name string) *nwfilter.Filter {
+	values, err := settings.Resolve(nil, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings, err := Run(Input{Filter: top, Parameters: params, Settings: values, Lookup: func(name string) *nwfilter.Filter {
 		if f := filters[name]; f != nil {
 			return f
 		}

@@ -71,7 +71,7 @@ func (l *linter) related(c *policy.Clause) {
 // through which announces connections of the protocol.
 func (l *linter) unannounced(c *policy.Clause, severity Severity, proto uint8) {
 	var ways []string
-	for _, s := range conntrack.DefaultServices() {
+	for _, s := range l.settings.Services {
 		if !s.Helper.Announces(proto) {
 			continue
 		}
@@ -83,6 +83,12 @@ func (l *linter) unannounced(c *policy.Clause, severity Severity, proto uint8) {
 			}
 		}
 		ways = append(ways, fmt.Sprintf("%s (%s to port %d)", s.Helper, conntrack.ProtoName(s.Proto), s.Port))
+	}
+	if len(ways) == 0 {
+		l.clause(RelatedNoHelper, severity, c,
+			fmt.Sprintf("nothing that this rule matches can be RELATED: no helper that announces %s connections is switched on", strings.ToUpper(conntrack.ProtoName(proto))),
+			"set the port of one, or leave RELATED out")
+		return
 	}
 	l.clause(RelatedNoHelper, severity, c,
 		fmt.Sprintf("nothing that this rule matches can be RELATED: %s connections are announced by %s, and no rule lets one of these through",
@@ -157,6 +163,9 @@ func (l *linter) neighbours() {
 
 // midStream reports once that connections are picked up.
 func (l *linter) midStream() {
+	if !l.settings.PickUp {
+		return
+	}
 	for _, d := range policy.Directions {
 		for c := range l.policy.Network[d].All {
 			tcp := c.Rule.Protocol.Name == "tcp" || c.Rule.Protocol.Name == "tcp-ipv6"

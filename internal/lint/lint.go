@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tapgate/internal/policy"
+	"tapgate/internal/settings"
 	"tapgate/nwfilter"
 )
 
@@ -69,11 +70,14 @@ type Input struct {
 	// value, anything that depends on it is left open.
 	MAC        net.HardwareAddr
 	Parameters []nwfilter.Parameter
+	// Settings of the port; nil for the defaults.
+	Settings settings.Values
 }
 
 // linter collects the findings about one filter.
 type linter struct {
 	input    Input
+	settings settings.Settings
 	tree     *tree
 	guest    *guest
 	policy   *policy.Policy
@@ -85,7 +89,7 @@ type linter struct {
 // Run finds what is to be said, in the order of files and lines. The error is
 // that of a filter that is not defined.
 func Run(in Input) ([]Finding, error) {
-	l := &linter{input: in, lists: map[*policy.List]*reach{}, regions: map[*policy.Clause]*region{}}
+	l := &linter{input: in, settings: in.Settings.Settings(), lists: map[*policy.List]*reach{}, regions: map[*policy.Clause]*region{}}
 	var err error
 	if l.tree, err = walkTree(in); err != nil {
 		return nil, err
