@@ -117,6 +117,11 @@ func TestErrorsNameThePathOfReferences(t *testing.T) {
 			documents: []string{`<filter name="a"><rule action="drop" direction="in"><tcp dstportstart="80" dstportend="22"/></rule></filter>`},
 			want:      `test.xml:1:58: <tcp> dstportstart="80" is above dstportend="22": the range is empty`,
 		},
+		"a setting as a variable": {
+			documents: []string{`<filter name="a"><filterref filter="b"/></filter>`, `<filter name="b"><rule action="drop" direction="in"><tcp dstportstart="$CTRL_HELPER_FTP"/></rule></filter>`},
+			params:    params("CTRL_HELPER_FTP=21"),
+			want:      `test.xml:1:58: $CTRL_HELPER_FTP: names that begin with CTRL_ are settings of the port, which rules cannot use (reached through a → b); give the variable another name`,
+		},
 		"an address to be learned": {
 			documents: []string{`<filter name="a"><rule action="drop" direction="in"><ip srcipaddr="$IP"/></rule></filter>`},
 			want:      `test.xml:1:57: $IP has no value; detecting a guest's address is not available yet: give it with --param IP=ADDRESS`,
