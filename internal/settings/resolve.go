@@ -48,13 +48,16 @@ func Resolve(host Given, parameters []nwfilter.Parameter) (Values, error) {
 		}
 		port[p.Name] = append(port[p.Name], p.Value)
 	}
+	for _, p := range parameters {
+		if port[p.Name] == nil {
+			continue
+		}
+		if _, err := Find(p.Name).parse(port[p.Name]); err != nil {
+			return nil, at(p, err)
+		}
+	}
 	values, err := merge(host, port)
 	if err != nil {
-		for _, p := range parameters {
-			if port[p.Name] != nil && Find(p.Name).check(port[p.Name]) != nil {
-				return nil, at(p, err)
-			}
-		}
 		return nil, err
 	}
 	return values, values.Settings().checkServices()
@@ -66,11 +69,6 @@ func at(p nwfilter.Parameter, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", p.Pos, err)
-}
-
-func (s *Setting) check(texts []string) error {
-	_, err := s.parse(texts)
-	return err
 }
 
 func merge(host, port Given) (Values, error) {

@@ -159,6 +159,8 @@ func TestParametersThatCannotBe(t *testing.T) {
 		{[]nwfilter.Parameter{{Name: "CTRL_X", Value: "1", Pos: at}}, `b.xml:9:5: there is no setting "CTRL_X"; "tapgate settings" lists them`},
 		{[]nwfilter.Parameter{{Name: "A", Value: "1"}, {Name: "CTRL_TIMEOUT_UDP", Value: "x", Pos: at}},
 			`b.xml:9:5: CTRL_TIMEOUT_UDP cannot be "x": expected a number of seconds from 1 to 31536000`},
+		{[]nwfilter.Parameter{{Name: "CTRL_TIMEOUT_UDP", Value: "x", Pos: at}, {Name: "CTRL_MAX_CONNECTIONS", Value: "y"}},
+			`b.xml:9:5: CTRL_TIMEOUT_UDP cannot be "x": expected a number of seconds from 1 to 31536000`},
 		{parameters("CTRL_TIMEOUT_UDP=1", "CTRL_TIMEOUT_UDP=2"), "CTRL_TIMEOUT_UDP has 2 values: expected one, a number of seconds from 1 to 31536000"},
 		{parameters("CTRL_HELPER_FTP=21", "CTRL_HELPER_FTP=none"), `CTRL_HELPER_FTP cannot be "21,none": expected up to 8 ports from 1 to 65535, or none`},
 	} {
