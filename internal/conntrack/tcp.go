@@ -79,7 +79,7 @@ func newSegment(p *packet.Packet) segment {
 		seq:        p.TCPSeq,
 		end:        p.TCPSeq + p.L4Length - p.L4Header,
 		ackSeq:     p.TCPAck,
-		sackEdge:   p.TCPAck,
+		sackEdge:   p.TCPSACK,
 		window:     p.TCPWindow,
 		scale:      p.TCPScale,
 		sack:       p.TCPSACKPermitted,
@@ -92,9 +92,6 @@ func newSegment(p *packet.Packet) segment {
 	}
 	if p.TCPFlags&flagFIN != 0 {
 		s.end++
-	}
-	if p.TCPSACKSeen && after(p.TCPSACK, s.ackSeq) {
-		s.sackEdge = p.TCPSACK
 	}
 	return s
 }

@@ -228,7 +228,7 @@ func drawTransport(t *source, f flow, out bool) []byte {
 		b := f.ports(out)
 		b = be.AppendUint32(b, uint32(t.between(0, 40)))
 		b = be.AppendUint32(b, uint32(t.between(0, 40)))
-		options := oneOf(t, [][]byte{nil, nil, nil, {2, 4, 5, 0xb4}, {3, 3, 7, 0}, {4, 2, 1, 1}, {1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9}, {8, 0, 9, 4}, {0, 0, 30, 2}})
+		options := oneOf(t, [][]byte{nil, nil, nil, {2, 4, 5, 0xb4}, {3, 3, 7, 0}, {4, 2, 1, 1}, {1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9}, {5, 10, 0, 0, 0, 1, 0, 0, 0, 9, 5, 10, 0, 0, 0, 9, 0, 0, 0, 30}, {5, 18, 0, 0, 0, 1, 0x80, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 30, 1, 1}, {8, 0, 9, 4}, {0, 0, 30, 2}})
 		flags := oneOf(t, []byte{2, 2, 2, 0x12, 0x12, 0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x11, 4, 0x14, 0, 3, 0x22, 0xc2, 0x31})
 		b = append(b, byte(5+len(options)/4)<<4, flags)
 		b = be.AppendUint16(b, oneOf(t, []uint16{0, 5, 100, 8192}))

@@ -122,7 +122,7 @@ type Packet struct {
 	L4Length                           uint32 // bytes of transport header and payload in this frame
 	L4Header                           uint32 // bytes of transport header; 0 unknown
 	TCPSeq, TCPAck                     uint32
-	TCPSACK                            uint32 // highest right edge of a SACK block
+	TCPSACK                            uint32 // the ACK, or the right edge of a block of the first SACK option if one is higher
 	Now                                int64  // nanoseconds on the tracker's clock
 	Frame                              []byte // the bytes that were decoded
 }

@@ -57,6 +57,7 @@ func (p *Packet) decodeTCP(b []byte) {
 	p.Have |= HaveTCP
 	p.TCPSeq = be.Uint32(b[4:])
 	p.TCPAck = be.Uint32(b[8:])
+	p.TCPSACK = p.TCPAck
 	p.TCPFlags = b[13]
 	p.TCPWindow = be.Uint16(b[14:])
 	p.TCPScale = NoTCPScale
@@ -102,13 +103,12 @@ func (p *Packet) decodeTCPOption(kind uint8, body []byte) {
 		p.TCPScale = min(body[0], 14)
 	case kind == 4 && len(body) == 0:
 		p.TCPSACKPermitted = true
-	case kind == 5 && len(body)%8 == 0:
-		for b := 0; b < 4 && 8*b+8 <= len(body); b++ {
-			edge := be.Uint32(body[8*b+4:])
-			if !p.TCPSACKSeen || int32(edge-p.TCPSACK) > 0 {
+	case kind == 5 && len(body) >= 8 && len(body)%8 == 0 && !p.TCPSACKSeen:
+		p.TCPSACKSeen = true
+		for ; len(body) >= 8; body = body[8:] {
+			if edge := be.Uint32(body[4:]); int32(p.TCPSACK-edge) < 0 {
 				p.TCPSACK = edge
 			}
-			p.TCPSACKSeen = true
 		}
 	}
 }

@@ -30,4 +30,5 @@ var windowCases = []Case{
 	{Name: "IPv4 zero window probe", Script: "3WHS · r:A win=0 EST · o:A+1 EST · r:A(5001,1001) win=0 EST · r:A(5001,1002) win=100 EST"},
 	{Name: "a later SYN without options leaves the offers", Script: "o:S(0) scale=7 sackok NEW · o:S(100) NEW · r:SA(5000,101) scale=0 EST · o:A(101,5001) win=100 EST · r:A(25000,101) EST · r:A(40000,101) INV"},
 	{Name: "a later SYN with options replaces the offers", Script: "o:S(0) scale=7 sackok NEW · o:S(100) sackok NEW · r:SA(5000,101) scale=0 EST · o:A(101,5001) win=100 EST · r:A(25000,101) INV"},
+	{Name: "only the first SACK option counts", Script: "o:S sackok NEW · r:SA sackok EST · o:A opt=050a0000138900001389050a0000138900002389 EST · o:A opt=050a0000138900002389050a0000138900001389 INV"},
 }

@@ -4,6 +4,7 @@
 package conntracktest
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -274,6 +275,10 @@ func (s *script) segment(side byte, flags uint8, arguments []uint32, data int, o
 		fmt.Sscanf(v, "%d-%d", &left, &right)
 		t.options = be.AppendUint32(append(t.options, 5, 10), left)
 		t.options = be.AppendUint32(t.options, right)
+	}
+	if v, ok := options["opt"]; ok { // any bytes
+		b, _ := hex.DecodeString(v)
+		t.options = append(t.options, b...)
 	}
 	if flags&flagBits['R'] == 0 {
 		s.next[side] = t.seq + uint32(data) + uint32(flags>>1&1) + uint32(flags&1)

@@ -118,6 +118,17 @@ func (h *tcpHosts) offset(s *sequence, side byte) uint32 {
 	return edge
 }
 
+// option draws TCP options as bytes, broken ones too.
+func (h *tcpHosts) option(s *sequence, peer byte) string {
+	edge := func() string { return fmt.Sprintf("%08x", h.hosts[peer].next+h.offset(s, peer)) }
+	var text string
+	for range rapid.IntRange(1, 3).Draw(s.t, "options") {
+		text += oneOf(s, "0101080a0000000100000002", "020405b4", "0402", "030307", "03030f", "01", "00", "0300", "0301", "0304", "03",
+			"050a"+edge()+edge(), "0512"+edge()+edge()+edge()+edge(), "0506"+edge(), "0502", "ff02", "1e04", "050a")
+	}
+	return text[:min(len(text), 2*36)]
+}
+
 // send appends a segment whose numbers are off by some; its sender goes on from it
 // only if its sequence number is right.
 func (h *tcpHosts) send(s *sequence, side byte, flags string, seqOff, ackOff uint32) {
@@ -158,6 +169,12 @@ func (h *tcpHosts) send(s *sequence, side byte, flags string, seqOff, ackOff uin
 			left := to.next + h.offset(s, other(side))
 			options = append(options, fmt.Sprintf("sack=%d-%d", left, left+oneOf[uint32](s, 1, 10, 1000, 0)))
 		}
+	}
+	if s.chance(10) {
+		options = append(options, "opt="+h.option(s, other(side)))
+	}
+	if s.chance(2) {
+		options = append(options, fmt.Sprintf("cut=%d", oneOf(s, 20, 19, 24, 8, 4, 3, 0)))
 	}
 	if seqOff == 0 && !strings.Contains(flags, "R") {
 		from.next = seq + uint32(data) + uint32(strings.Count(flags, "S")+strings.Count(flags, "F"))

@@ -117,7 +117,7 @@ struct packet {
 	__u32 l4_length;		/* bytes of transport header and payload in this frame */
 	__u32 l4_header;		/* bytes of transport header, 0 unknown */
 	__u32 tcp_seq, tcp_ack;
-	__u32 tcp_sack;			/* highest right edge of a SACK block */
+	__u32 tcp_sack;			/* the ACK, or a higher right edge of the first SACK option */
 	__u64 now;			/* nanoseconds, coarse monotonic */
 };
 

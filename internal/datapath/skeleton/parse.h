@@ -312,16 +312,16 @@ static long walk_option(__u32 n, struct option_walk *w)
 		p->tcp_scale = w->tcp[i + 2] > 14 ? 14 : w->tcp[i + 2];
 	} else if (kind == 4 && size == 2) {
 		p->tcp_sack_permitted = 1;
-	} else if (kind == 5 && (size - 2) % 8 == 0) {
+	} else if (kind == 5 && size >= 10 && (size - 2) % 8 == 0 && !p->tcp_sack_seen) {
+		p->tcp_sack_seen = 1;
 		for (__u32 b = 0; b < 4; b++) {
 			__u32 edge;
 
 			if (2 + b * 8 + 8 > size)
 				break;
 			edge = be32_at(w->tcp + i + 2 + b * 8 + 4);
-			if (!p->tcp_sack_seen || (__s32)(edge - p->tcp_sack) > 0)
+			if ((__s32)(p->tcp_sack - edge) < 0)
 				p->tcp_sack = edge;
-			p->tcp_sack_seen = 1;
 		}
 	}
 	return 0;
@@ -387,6 +387,7 @@ static __always_inline void parse_transport(struct packet *p, const __u8 *l4, bo
 	p->have |= HAVE_TCP;
 	p->tcp_seq = be32_at(l4 + 4);
 	p->tcp_ack = be32_at(l4 + 8);
+	p->tcp_sack = p->tcp_ack;
 	p->tcp_flags = l4[13];
 	p->tcp_window = be16_at(l4 + 14);
 	p->tcp_scale = 0xff;

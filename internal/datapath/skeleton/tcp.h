@@ -54,9 +54,7 @@ static __always_inline void tcp_segment_read(struct packet *p, struct tcp_segmen
 	s->seq = p->tcp_seq;
 	s->end = p->tcp_seq + p->l4_length - p->l4_header + syn + fin;
 	s->ack = p->tcp_ack;
-	s->sack_edge = p->tcp_ack;
-	if (p->tcp_sack_seen && after(p->tcp_sack, p->tcp_ack))
-		s->sack_edge = p->tcp_sack;
+	s->sack_edge = p->tcp_sack;
 	s->window = p->tcp_window;
 	s->event = tcp_event(p->tcp_flags);
 	s->flags = p->tcp_flags;
