@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tapgate/internal/conntrack"
+	"tapgate/internal/lab"
 	"tapgate/internal/packet"
 	"tapgate/internal/settings"
 )
@@ -195,6 +196,43 @@ func TestFlushUnderTraffic(t *testing.T) {
 	}
 	if flushed < 5 {
 		t.Errorf("%d connections were flushed: there was no traffic", flushed)
+	}
+}
+
+const ftpServer = `<filter name="ftp-server">
+  <rule action="accept" direction="in" priority="100"><tcp dstportstart="21"/></rule>
+  <rule action="accept" direction="inout" priority="100"><all state="RELATED,ESTABLISHED"/></rule>
+  <rule action="drop" direction="inout" priority="900"><tcp/></rule>
+</filter>`
+
+// The data connections of a real client and server are listed with the control
+// connection that announced them, active ones as opened by the guest.
+func TestFTPConnectionsAreListed(t *testing.T) {
+	l := newLive(t, Automatic)
+	if err := l.ServeFTP(l.Guest); err != nil {
+		t.Fatal(err)
+	}
+	port := l.Guest.Port
+	l.guard(port, resolve(t, ftpServer))
+	for mode, out := range map[lab.FTPMode]bool{lab.ActivePORT: true, lab.PassivePASV: false} {
+		if err := lab.FTP(t.Context(), l.Neighbour.Namespace, l.Guest.At(lab.FTPPort), mode); err != nil {
+			t.Fatal(err)
+		}
+		expected := 0
+		for _, c := range l.connections(port) {
+			if !c.Expected {
+				continue
+			}
+			expected++
+			if c.Out != out || c.Announced.By != conntrack.FTP || c.Control == nil || c.Control.Gone ||
+				c.Control.Responder() != l.Guest.At(lab.FTPPort) || c.Rule == nil || c.Rule.Origin.Pos.Line != 3 {
+				t.Errorf("%s: %s, out %v, announced by %+v, rule %+v", mode, &c.Connection, c.Out, c.Control, c.Rule)
+			}
+		}
+		if expected != 1 {
+			t.Errorf("%s: %d connections were expected", mode, expected)
+		}
+		l.flush(port, nil)
 	}
 }
 
