@@ -27,8 +27,8 @@ func (f *connectionFilter) register(c *cobra.Command) {
 	flags.StringVar(&f.proto, "proto", "", "only of this `protocol`: tcp, udp, icmp … or its number")
 	flags.StringVar(&f.state, "state", "", "only in this `state`: new, replied, assured, related, or one of TCP's or SCTP's, such as SYN_SENT")
 	flags.StringVar(&f.address, "address", "", "only with an end at this `address`, or in such a network: 10.0.0.0/8")
-	flags.Uint16Var(&f.port, "port", 0, "only with this `L4 port` at either end")
-	flags.StringVar(&f.direction, "direction", "", "only those that the guest opened (`out`) or was called by (in)")
+	flags.Uint16Var(&f.port, "port", 0, "only with the L4 port `N` at either end")
+	flags.StringVar(&f.direction, "direction", "", "only those that the guest opened (out) or was called by (in), as `in|out`")
 	for name, values := range map[string][]string{
 		"proto": protocolNames(), "state": stateNames(), "direction": {"in", "out"}, "address": nil, "port": nil,
 	} {
