@@ -119,6 +119,7 @@ var announcements = map[conntrack.Helper][]string{
 	conntrack.TFTP:   {"\x00\x01", "\x00\x02"},
 	conntrack.IRC:    {"DCC "},
 	conntrack.Amanda: {"CONNECT "},
+	conntrack.SIP:    {"INVITE ", "UPDATE ", "ACK ", "PRACK ", "BYE ", "REGISTER ", "SIP/2.0 "},
 }
 
 // announces tells whether a control packet looks like an announcement or the

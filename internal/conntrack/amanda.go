@@ -28,7 +28,7 @@ func amandaGrammar() (g *grammar, start state) {
 		for range 5 {
 			number := g.then(list)
 			g.rows[number] = g.rows[list]
-			g.end(number)
+			g.ends(number, actAnnounce)
 			g.on(at, digits, number, actPortDigit)
 			at = number
 		}

@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"encoding/binary"
+	"math"
 
 	"tapgate/internal/packet"
 )
@@ -43,6 +44,38 @@ const (
 	actTailGroup           // a group behind the gap is complete: spoilt by the eighth
 	actAnnounce            // address and port are complete: tell, and forget the line
 	actRequest             // a connection to the originator's own port is asked for
+
+	// Those about messages: see message.go.
+	actNumberDigit    // a digit of a number below 2³²; more are as much as the largest
+	actRequestLine    // the first line is a request
+	actResponseLine   // the first line is a response
+	actInvite         // the message's method
+	actUpdate         //
+	actAck            //
+	actPrack          //
+	actBye            //
+	actRegister       //
+	actStatus         // the number is the response's status
+	actSequence       // the number is CSeq's
+	actLength         // the number is Content-Length
+	actExpires        // the number is Expires
+	actURI            // a contact begins
+	actUser           // what was read of the contact's host was the user's name
+	actContactPort    // the number is the contact's port
+	actContactExpires // the number is the contact's lifetime
+	actTransport      // the contact's transport protocol follows
+	actUDP            // it is UDP
+	actTCP            // it is TCP
+	actHeaders        // the headers are over
+	actMedium         // the description of a medium begins, and that of the one before is over
+	actAudio          // the medium's sort
+	actVideo          //
+	actImage          //
+	actMediumPort     // the number is the medium's port
+	actAddressOctet   // the number ends an IPv4 address
+	actAddressGroup   // the eighth group ends an IPv6 address
+	actAddressGap     // "::" ends one
+	actAddressTail    // a group behind the gap ends one
 )
 
 // step is one cell of the transition table.
@@ -101,23 +134,32 @@ type registers struct {
 	groups     uint8 // of the IPv6 address, so far
 	high       uint8 // upper byte of the port
 	spoilt     bool  // the line announces nothing
+	message    message
 }
 
 // speaker is who sends the bytes: an announcement must name its address.
 type speaker struct {
 	address packet.U128
 	family  uint8
+	proto   uint8
 	port    uint16 // from which the connection was opened, by either end
+	// The other end, and the port at which what it registered is expected, or 0.
+	peer       packet.U128
+	registered uint16
 }
 
-// event is what a byte completes: an announcement.
+// event is what a byte completes.
 type event struct {
-	port uint16 // of the announced connection's listener
-	kind uint8  // which of the automaton's kinds
+	op       eventOp
+	kind     uint8  // of an announcement: which of the automaton's kinds
+	port     uint16 // of the announced connection's listener
+	number   uint32 // of the request that it is about
+	lifetime uint32 // of a registration, seconds
 }
 
 // feed takes one byte; ok if it completes an event.
 func (r *registers) feed(a *Automaton, who *speaker, c byte) (e event, ok bool) {
+	counted := r.message.flags&inBody != 0 && r.message.length != 0
 	class := a.classes[c]
 	if r.delimiter != 0 && r.delimiter == c {
 		class = 0
@@ -126,8 +168,9 @@ func (r *registers) feed(a *Automaton, who *speaker, c byte) (e event, ok bool) 
 	r.state = s.next
 	spoilt := false
 	switch s.do {
+	case actNone:
 	case actLine:
-		*r = registers{state: r.state}
+		*r = registers{state: r.state, message: r.message}
 	case actIPv4:
 		spoilt = who.family != 4
 	case actIPv6:
@@ -161,20 +204,30 @@ func (r *registers) feed(a *Automaton, who *speaker, c byte) (e event, ok bool) 
 		r.headGroup()
 	case actTailGroup:
 		spoilt = r.groups >= 7
-		r.tail.Hi = r.tail.Hi<<16 | r.tail.Lo>>48
-		r.tail.Lo = r.tail.Lo<<16 | uint64(r.value)
-		r.groups++
-		r.value = 0
+		r.tailGroup()
 	case actAnnounce:
 		e.port = uint16(r.high)<<8 | uint16(r.value)
 		ok = !r.spoilt && r.head.Hi|r.tail.Hi == who.address.Hi && r.head.Lo|r.tail.Lo == who.address.Lo
+		ok = ok && e.port != 0
 		*r = registers{state: r.state}
 	case actRequest:
 		e.port = who.port
-		ok = true
+		ok = e.port != 0
+	case actNumberDigit:
+		r.value = uint32(min(uint64(r.value)*10+uint64(c-'0'), math.MaxUint32))
+	default:
+		e, ok = r.understand(a, who, s.do)
 	}
 	r.spoilt = r.spoilt || spoilt
-	return e, ok && e.port != 0
+	if counted {
+		if r.message.length--; r.message.length == 0 {
+			if last, more := r.message.expect(); more {
+				e, ok = last, more
+			}
+			*r = registers{state: a.start[0]}
+		}
+	}
+	return e, ok
 }
 
 // headGroup puts a group of an IPv6 address in its place counted from the
@@ -186,6 +239,14 @@ func (r *registers) headGroup() {
 	} else {
 		r.head.Lo |= uint64(r.value) << shift
 	}
+	r.groups++
+	r.value = 0
+}
+
+// tailGroup puts a group of an IPv6 address behind those that follow "::".
+func (r *registers) tailGroup() {
+	r.tail.Hi = r.tail.Hi<<16 | r.tail.Lo>>48
+	r.tail.Lo = r.tail.Lo<<16 | uint64(r.value)
 	r.groups++
 	r.value = 0
 }

@@ -21,6 +21,8 @@ type announcement struct {
 	expires int64  // nanoseconds on the tracker's clock; 0: used up or taken back
 	made    uint32 // how many announcements of the stream came before, and this one
 	reader  Helper // of the announced connection
+	// permanent: not used up; waiting: not expected before its registrar agrees.
+	permanent, waiting bool
 }
 
 // place is where an announcement stands: a record's number and a slot in it. A
@@ -57,10 +59,12 @@ func (s *Streams) take(t target, now int64) (Announced, bool) {
 	}
 	st := s.records[at.record]
 	slot := &st.slots[at.slot]
-	if slot.target != t || now >= slot.expires {
+	if slot.target != t || now >= slot.expires || slot.waiting {
 		return Announced{}, false
 	}
-	slot.expires = 0
+	if !slot.permanent {
+		slot.expires = 0
+	}
 	if !s.lives(at.record, now) {
 		return Announced{}, false
 	}
@@ -78,7 +82,8 @@ func (s *Streams) announce(p *packet.Packet, c *Connection, st *stream, k *kind,
 	if slot.target != t && s.index[slot.target] == at {
 		delete(s.index, slot.target)
 	}
-	*slot = announcement{t, p.Now + int64(k.lifetime)*second, st.made, k.reader}
+	registers := k.flags&registering != 0
+	*slot = announcement{t, p.Now + int64(k.lifetime)*second, st.made, k.reader, registers, registers}
 	s.index[t] = at
 }
 

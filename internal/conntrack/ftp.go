@@ -34,7 +34,7 @@ func ftpGrammar() (g *grammar, start [2]state) {
 
 	passive := g.word(reply, "227 ", actIPv4)
 	g.others(passive, digits, passive)
-	g.end(g.ftpNumbers(passive))
+	g.ends(g.ftpNumbers(passive), actAnnounce)
 
 	extended := g.word(reply, "229 ", actNone)
 	g.others(extended, "(", extended)
@@ -69,6 +69,9 @@ func (g *grammar) ftpEPRT(from state) {
 	last := g.number(number, actPortDigit)
 	g.onDelimiter(last, g.skip(last), actAnnounce)
 
-	number6 := g.ipv6(address6)
+	number6 := g.then(address6)
+	g.ipv6(address6).each(actLastGroup, actNone, actTailGroup, func(end state, do action) {
+		g.onDelimiter(end, number6, do)
+	})
 	g.on(number6, digits, last, actPortDigit)
 }

@@ -15,6 +15,7 @@ const symbols = 257
 const (
 	digits    = "0123456789"
 	hexDigits = digits + "abcdefABCDEF"
+	letters   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
 // visible are the printable ASCII characters without the digits and the space:
@@ -40,22 +41,26 @@ type grammar struct {
 // for both.
 type speech struct {
 	start, skip state
-	lines       bool // a line feed starts the next line; else nothing but the next datagram does
+	lines       bool  // a line feed starts the next line; else nothing but the next datagram does
+	next        state // where that line starts
 }
 
 // lines adds the first two states of a speech in lines; it returns the one in
 // which they start.
-func (g *grammar) lines() state { return g.speech(true) }
+func (g *grammar) lines() state { return g.linesBefore(state(len(g.rows))) }
+
+// linesBefore adds a speech of one line, behind which another speech follows.
+func (g *grammar) linesBefore(next state) state { return g.speech(speech{lines: true, next: next}) }
 
 // message adds the first two states of a speech in datagrams.
-func (g *grammar) message() state { return g.speech(false) }
+func (g *grammar) message() state { return g.speech(speech{}) }
 
-func (g *grammar) speech(lines bool) state {
-	start := state(len(g.rows))
-	t := speech{start: start, skip: start + 1, lines: lines}
+func (g *grammar) speech(t speech) state {
+	t.start = state(len(g.rows))
+	t.skip = t.start + 1
 	g.add(t)
 	g.add(t)
-	return start
+	return t.start
 }
 
 // add adds a state. Unless a rule says otherwise any byte leads to where the
@@ -69,7 +74,7 @@ func (g *grammar) add(t speech) state {
 		row[i] = step{next: t.skip}
 	}
 	if t.lines {
-		row['\n'] = step{next: t.start, do: actLine}
+		row['\n'] = step{next: t.next, do: actLine}
 	}
 	g.rows = append(g.rows, row)
 	g.speeches = append(g.speeches, t)
@@ -103,11 +108,40 @@ func (g *grammar) others(from state, but string, to state) {
 	}
 }
 
-// end completes an announcement in from at any byte but a digit.
-func (g *grammar) end(from state) {
+// ends completes a number in from at any byte but a digit.
+func (g *grammar) ends(from state, do action) {
 	for c := range 256 {
 		if c < '0' || c > '9' {
-			g.rows[from][c].do = actAnnounce
+			g.rows[from][c].do = do
+		}
+	}
+}
+
+// completing does an action at any of the characters, wherever they lead.
+func (g *grammar) completing(from state, chars string, do action) {
+	for _, c := range []byte(chars) {
+		g.rows[from][c].do = do
+	}
+}
+
+// entering does an action wherever something leads to a state.
+func (g *grammar) entering(to state, do action) {
+	for s := range g.rows {
+		for c := range g.rows[s] {
+			if g.rows[s][c].next == to {
+				g.rows[s][c].do = do
+			}
+		}
+	}
+}
+
+// inherit reads what a state has no rule for as another state does.
+func (g *grammar) inherit(to, from state) {
+	t := g.speeches[to]
+	for c := range symbols {
+		switch g.rows[to][c] {
+		case step{next: t.skip}, step{next: t.next, do: actLine}:
+			g.rows[to][c] = g.rows[from][c]
 		}
 	}
 }
@@ -145,6 +179,20 @@ func (g *grammar) text(at state, text string, do action, anyCase bool) state {
 // search finds the first of the texts, as they are written, wherever it
 // stands. It returns the states behind them; the last bytes do the action.
 func (g *grammar) search(from state, do action, texts ...string) (behind []state) {
+	_, behind = g.find(from, texts, func(text string) string { return text })
+	for _, s := range behind {
+		g.entering(s, do)
+	}
+	return behind
+}
+
+// searchWord finds the first of the texts, which are in capitals, in either
+// case. It returns the states that search and those behind the texts.
+func (g *grammar) searchWord(from state, texts ...string) (searching, behind []state) {
+	return g.find(from, texts, strings.ToUpper)
+}
+
+func (g *grammar) find(from state, texts []string, as func(string) string) (searching, behind []state) {
 	at := map[string]state{"": from} // by what has been read of the texts
 	for _, text := range texts {
 		for n := range len(text) {
@@ -158,19 +206,20 @@ func (g *grammar) search(from state, do action, texts ...string) (behind []state
 		if slices.Contains(texts, read) {
 			continue
 		}
+		searching = append(searching, s)
 		for c := range 256 {
-			now := read + string([]byte{byte(c)})
+			if c == '\n' && g.speeches[s].lines {
+				continue
+			}
+			now := read + as(string([]byte{byte(c)}))
 			next, ok := at[now]
 			for ; !ok; next, ok = at[now] {
 				now = now[1:]
 			}
 			g.rows[s][c] = step{next: next}
-			if slices.Contains(texts, now) {
-				g.rows[s][c].do = do
-			}
 		}
 	}
-	return behind
+	return searching, behind
 }
 
 // number reads one or more digits from a state on; it returns the state in
@@ -193,27 +242,37 @@ func (g *grammar) octets(from state, separator string) state {
 	return g.number(from, actOctetDigit)
 }
 
+// ipv6Ends are the states in which an IPv6 address may end: in a group in front
+// of "::" or without it, right behind it, or in a group behind it.
+type ipv6Ends struct {
+	groups, tails [4]state
+	gap           state
+}
+
+// each tells every end with the action for its sort.
+func (e *ipv6Ends) each(group, gap, tail action, end func(state, action)) {
+	for i := range e.groups {
+		end(e.groups[i], group)
+		end(e.tails[i], tail)
+	}
+	end(e.gap, gap)
+}
+
 // ipv6 reads the text form of an IPv6 address (RFC 4291 section 2.2, without
-// the form that ends in a dotted quad) up to the delimiter, which leads to the
-// state it returns.
-func (g *grammar) ipv6(from state) state {
-	colon, gap, tail, end := g.then(from), g.then(from), g.then(from), g.then(from)
+// the form that ends in a dotted quad).
+func (g *grammar) ipv6(from state) *ipv6Ends {
+	colon, gap, tail := g.then(from), g.then(from), g.then(from)
 	g.on(from, ":", colon, actNone)
 	g.on(colon, ":", gap, actNone)
 
 	again := g.then(from) // behind "group:"
 	g.on(again, ":", gap, actNone)
-	group := g.group(from, again)
-	for _, h := range group {
-		g.on(h, ":", again, actGroup)
-		g.onDelimiter(h, end, actLastGroup)
+	e := &ipv6Ends{groups: g.group(from, again), tails: g.group(gap, tail), gap: gap}
+	for i := range e.groups {
+		g.on(e.groups[i], ":", again, actGroup)
+		g.on(e.tails[i], ":", tail, actTailGroup)
 	}
-	g.onDelimiter(gap, end, actNone)
-	for _, h := range g.group(gap, tail) {
-		g.on(h, ":", tail, actTailGroup)
-		g.onDelimiter(h, end, actTailGroup)
-	}
-	return end
+	return e
 }
 
 // group reads one to four hexadecimal digits from either state on; it returns

@@ -7,6 +7,13 @@ import (
 
 // grammars are those of all helpers.
 func grammars() map[string]*grammar {
+	all := lineGrammars()
+	all["sip"], _ = sipGrammar()
+	return all
+}
+
+// lineGrammars are those whose lines have nothing to do with each other.
+func lineGrammars() map[string]*grammar {
 	ftp, _ := ftpGrammar()
 	tftp, _ := tftpGrammar()
 	irc, _ := ircGrammar()
@@ -17,7 +24,7 @@ func grammars() map[string]*grammar {
 // Every line feed must start a line afresh, wherever it stands: hostile bytes
 // may spoil the rest of their own line and nothing else.
 func TestLineFeedEndsEveryLine(t *testing.T) {
-	for name, g := range grammars() {
+	for name, g := range lineGrammars() {
 		for s, row := range g.rows {
 			if !g.speeches[s].lines {
 				continue
@@ -34,13 +41,27 @@ func TestLineFeedEndsEveryLine(t *testing.T) {
 }
 
 func TestSpeechesShareNoState(t *testing.T) {
-	for name, g := range grammars() {
+	for name, g := range lineGrammars() {
 		for s, row := range g.rows {
 			for c, step := range row {
 				if g.speeches[step.next] != g.speeches[s] {
 					t.Fatalf("%s, state %d: symbol %#x leads to state %d of another speech", name, s, c, step.next)
 				}
 			}
+		}
+	}
+}
+
+// Wherever a SIP message stands, behind a line that means nothing a line starts.
+func TestLinesOfMessagesEnd(t *testing.T) {
+	g, _ := sipGrammar()
+	for s := range g.rows {
+		at := state(s)
+		for _, c := range "\n!\n" {
+			at = g.rows[at][c].next
+		}
+		if at != g.speeches[at].start {
+			t.Errorf("state %d: behind a line feed and another line it is %d", s, at)
 		}
 	}
 }
@@ -98,7 +119,7 @@ func TestKindsHaveSlotsOfTheirOwn(t *testing.T) {
 	for _, h := range helpers[1:] {
 		var taken [slotsOfStream]bool
 		for i, k := range h.automaton.kinds {
-			if k.slots > 0 && (k.lifetime == 0 || k.proto == 0) {
+			if k.slots > 0 && (k.lifetime == 0 || k.proto == 0 && k.flags&registering == 0) {
 				t.Errorf("%s: kind %d is %+v", h.name, i, k)
 			}
 			for s := k.first; s < k.first+k.slots; s++ {

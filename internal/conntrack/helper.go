@@ -17,6 +17,7 @@ const (
 	TFTP
 	IRC
 	Amanda
+	SIP
 )
 
 // helpers are what is known of each, in the order of the constants.
@@ -29,6 +30,7 @@ var helpers = [...]struct {
 	TFTP:     {"tftp", tftp},
 	IRC:      {"irc", irc},
 	Amanda:   {"amanda", amanda},
+	SIP:      {"sip", sip},
 }
 
 // String is the name that users know the helper by.
@@ -49,19 +51,21 @@ func HelperNamed(name string) Helper {
 	return NoHelper
 }
 
-// Announces tells whether the helper expects connections of a protocol.
-func (h Helper) Announces(proto uint8) bool {
-	if h == NoHelper {
-		return false
-	}
-	return slices.ContainsFunc(helpers[h].automaton.kinds[:], func(k kind) bool { return k.proto == proto })
-}
-
 // Service says which helper reads the connections that are opened to a port.
 type Service struct {
 	Helper Helper
 	Proto  uint8 // the control connection's
 	Port   uint16
+}
+
+// Announces tells whether the service's connections announce some of a protocol.
+func (s Service) Announces(proto uint8) bool {
+	if s.Helper == NoHelper {
+		return false
+	}
+	return slices.ContainsFunc(helpers[s.Helper].automaton.kinds[:], func(k kind) bool {
+		return k.proto == proto || k.flags&registering != 0 && s.Proto == proto
+	})
 }
 
 // MaxServices is how many services a port can have.
@@ -75,6 +79,8 @@ func DefaultServices() []Service {
 		{TFTP, packet.ProtoUDP, 69},
 		{IRC, packet.ProtoTCP, 6667},
 		{Amanda, packet.ProtoUDP, 10080},
+		{SIP, packet.ProtoTCP, sipPort},
+		{SIP, packet.ProtoUDP, sipPort},
 	}
 }
 

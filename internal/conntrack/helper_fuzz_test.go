@@ -10,6 +10,7 @@ import (
 // its helper allows, nothing but connections between its own two ends, and from
 // anyone only what an IRC client offers; and TCP may cut it anywhere.
 func FuzzControl(f *testing.F) {
+	services := DefaultServices()
 	seeds := []struct {
 		helper Helper
 		text   string
@@ -28,21 +29,29 @@ func FuzzControl(f *testing.F) {
 		{IRC, "privmsg b :\x01DCC SEND f 167772162 1025\n\r PRIVMSG b  :\x01DCC SCHAT f 167772161 1025\n", false, false},
 		{Amanda, "Amanda 2.4 REP\nCONNECT DATA 1025 MESG 1026 INDEX 1027 STATE 65536\n", true, false},
 		{Amanda, "CONNECCONNECT DATDATA 1,MESG 100000 INDEX 2\nCONNECT ", true, true},
+		{SIP, "INVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\nl: 70\r\n\r\nv=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4000 x\r\nm=video 5001 x\r\nc=IN IP4 10.0.0.1\r\n", false, false},
+		{SIP, "SIP/2.0 200 OK\nCSeq: 1 UPDATE\nl: 38\n\nv=0\nc=IN IP6 fd00::2\nm=image 4000 t38\n", true, true},
+		{SIP, "REGISTER sip:r SIP/2.0\r\nm: \"sip\" <sip:10.0.0.2:1@10.0.0.1:7000;transport=tcp>;expires=60, <sip:u@[::1]:99999>\r\nCSeq: 1 REGISTER\r\nl: 0\r\n\r\n", false, false},
+		{SIP, "REGISTER sip:r SIP/2.0\nContact:\n <sip:[fd00::1]>\nExpires : 9999999999\nCSeq: 1 REGISTER\nl:0\n\nBYE sip:b\nCSeq:2 BYE\n", false, true},
 	}
-	for _, s := range seeds {
-		f.Add(uint8(s.helper), []byte(s.text), []byte{3, 5}, s.server, s.v6)
-		f.Add(uint8(s.helper), []byte(s.text+s.text), []byte{}, s.server, s.v6)
+	for i, service := range services {
+		for _, s := range seeds {
+			if s.helper == service.Helper {
+				f.Add(uint8(i), []byte(s.text), []byte{3, 5}, s.server, s.v6)
+				f.Add(uint8(i), []byte(s.text+s.text), []byte{}, s.server, s.v6)
+			}
+		}
 	}
 	f.Fuzz(func(t *testing.T, number uint8, stream, cuts []byte, fromServer, v6 bool) {
 		if len(stream) == 0 || len(stream) > maxSegment-8 {
 			return
 		}
-		h := Helper(number)%Helper(len(helpers)-1) + 1
+		service := services[int(number)%len(services)]
 		d := packet.Original
 		if fromServer {
 			d = packet.Reply
 		}
-		whole, split := newTalkOf(h, v6), newTalkOf(h, v6)
+		whole, split := newTalkOf(service, v6), newTalkOf(service, v6)
 		whole.send(d, 0, string(stream))
 		rest := stream
 		for _, cut := range cuts {
@@ -55,13 +64,16 @@ func FuzzControl(f *testing.F) {
 			k.checkAnnounced(t)
 		}
 		a, b := whole.record(), split.record()
-		if whole.service.Proto != packet.ProtoTCP || helpers[h].automaton.reads&d == 0 {
+		if service.Proto != packet.ProtoTCP || helpers[service.Helper].automaton.reads&d == 0 {
 			return
 		}
 		if a.halves != b.halves {
 			t.Fatalf("whole %+v\nsplit %+v", a.halves, b.halves)
 		}
-		if b.made <= maxEvents && a.slots != b.slots {
+		// Of many events in one packet the last ones count. SIP knows some that
+		// announce nothing, but none shorter than this.
+		few := b.made <= maxEvents && (service.Helper != SIP || len(stream) < 20*maxEvents)
+		if few && a.slots != b.slots {
 			t.Fatalf("whole %+v\nsplit %+v", a.slots, b.slots)
 		}
 	})
@@ -88,7 +100,11 @@ func (k *talk) checkAnnounced(t *testing.T) {
 		if listener == k.client {
 			peer = k.server
 		}
-		want := target{Family: k.family, Proto: of.proto, DstPort: got.DstPort, Src: peer, Dst: listener}
+		proto := of.proto
+		if slot.permanent {
+			proto = k.service.Proto
+		}
+		want := target{Family: k.family, Proto: proto, DstPort: got.DstPort, Src: peer, Dst: listener}
 		if k.service.Helper == IRC {
 			want.AnySource, want.Src = true, packet.U128{}
 		}
@@ -98,7 +114,11 @@ func (k *talk) checkAnnounced(t *testing.T) {
 		if k.service.Helper == TFTP && (got.Dst != k.client || got.DstPort != k.port) {
 			t.Fatalf("TFTP's answer is expected at %+v", got)
 		}
-		if slot.expires > k.now+300*second {
+		if k.service.Helper == SIP && got.DstPort < lowestPort {
+			t.Fatalf("SIP announces %+v", got)
+		}
+		// How long a registration lasts the registrar says.
+		if slot.expires > k.now+300*second && (!slot.permanent || slot.waiting) {
 			t.Fatalf("%+v lives too long", slot)
 		}
 	}

@@ -26,6 +26,11 @@ const (
 	// toOriginator: the end that opened the control connection listens, else
 	// the one that speaks.
 	toOriginator
+	// paired: an even port and the odd one above it are announced together.
+	paired
+	// registering: the announcement is not used up, but counts only once its
+	// registrar agrees. Its protocol is the control connection's.
+	registering
 )
 
 // append lays the kind out as struct kind of automaton.h: 8 bytes, the
@@ -39,6 +44,9 @@ func (k kind) append(b []byte) []byte {
 // target is the connection that the packet's sender announces at a port.
 func (k *kind) target(p *packet.Packet, port uint16) target {
 	t := target{Family: p.Family, Proto: k.proto, DstPort: port, Src: p.DstIP, Dst: p.SrcIP}
+	if k.flags&registering != 0 {
+		t.Proto = p.LinkProto
+	}
 	if k.flags&toOriginator != 0 && p.Direction == packet.Reply {
 		t.Src, t.Dst = t.Dst, t.Src
 	}

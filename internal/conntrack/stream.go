@@ -28,7 +28,9 @@ type stream struct {
 	master Key
 	halves [2]half
 	made   uint32 // announcements so far
-	slots  [slotsOfStream]announcement
+	// The numbers of SIP's latest invitation and registration.
+	invited, registering uint32
+	slots                [slotsOfStream]announcement
 }
 
 // Streams follow the control connections of one port and turn what they
@@ -78,7 +80,13 @@ func (s *Streams) Watch(p *packet.Packet) {
 		st = s.follow(p, c, a)
 		h = &st.halves[p.Direction-1]
 	}
-	events := h.read(p, payload, a, c.originPort())
+	who := speaker{
+		address: p.SrcIP, peer: p.DstIP, family: p.Family, proto: p.LinkProto, port: c.originPort(),
+	}
+	if known := s.recordOf(c); known != nil {
+		who.registered = known.registered()
+	}
+	events := h.read(p, payload, a, &who)
 	if a.timeout != 0 {
 		c.Expires = p.Now + int64(a.timeout)*second
 	}
@@ -89,7 +97,7 @@ func (s *Streams) Watch(p *packet.Packet) {
 		st = s.record(c, p.Now)
 	}
 	for _, e := range events {
-		s.announce(p, c, st, &a.kinds[e.kind], e)
+		s.apply(p, c, st, a, e)
 	}
 }
 
@@ -146,7 +154,7 @@ func (t *TCP) isLiberal() bool {
 }
 
 // read feeds the payload's new bytes; it returns the last events.
-func (h *half) read(p *packet.Packet, payload []byte, a *Automaton, originPort uint16) (events []event) {
+func (h *half) read(p *packet.Packet, payload []byte, a *Automaton, who *speaker) (events []event) {
 	skip := a.skip[p.Direction-1]
 	end := p.TCPSeq + uint32(len(payload))
 	if h.known {
@@ -164,12 +172,16 @@ func (h *half) read(p *packet.Packet, payload []byte, a *Automaton, originPort u
 		h.registers = registers{state: skip}
 		return nil
 	}
-	who := speaker{address: p.SrcIP, family: p.Family, port: originPort}
 	for _, c := range payload {
 		if h.registers.state == a.dead {
 			break
 		}
-		if e, ok := h.registers.feed(a, &who, c); ok {
+		if e, ok := h.registers.feed(a, who, c); ok {
+			events = append(events, e)
+		}
+	}
+	if p.LinkProto != packet.ProtoTCP && a.dead == noState {
+		if e, ok := h.registers.finish(a, who); ok {
 			events = append(events, e)
 		}
 	}
@@ -197,6 +209,7 @@ func (s *Streams) record(c *Connection, now int64) *stream {
 		s.records[number] = st
 	}
 	st.master, st.halves = c.Key, [2]half{}
+	st.invited, st.registering = 0, 0
 	for i := range st.slots {
 		st.slots[i].expires = 0
 	}

@@ -2,7 +2,6 @@ package conntrack
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,12 +24,10 @@ type talk struct {
 	next    [2]uint32 // sequence number of each direction
 }
 
-func newTalk(v6 bool) *talk { return newTalkOf(FTP, v6) }
+func newTalk(v6 bool) *talk { return newTalkOf(Service{FTP, packet.ProtoTCP, 21}, v6) }
 
-func newTalkOf(h Helper, v6 bool) *talk {
-	services := DefaultServices()
-	i := slices.IndexFunc(services, func(s Service) bool { return s.Helper == h })
-	k := &talk{service: services[i], table: NewTable(Config{}), now: int64(time.Hour), family: 4, port: 40000, next: [2]uint32{1000, 5000}}
+func newTalkOf(service Service, v6 bool) *talk {
+	k := &talk{service: service, table: NewTable(Config{}), now: int64(time.Hour), family: 4, port: 40000, next: [2]uint32{1000, 5000}}
 	k.client, k.server = testAddress("10.0.0.1"), testAddress("10.0.0.2")
 	if v6 {
 		k.family, k.client, k.server = 6, testAddress("fd00::1"), testAddress("fd00::2")
@@ -256,7 +253,7 @@ func TestDatagramsThatAreNotRead(t *testing.T) {
 		{"an ICMP error", func(p *packet.Packet) { p.LinkProto = packet.ProtoICMP }, false},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
-			k := newTalkOf(TFTP, false)
+			k := newTalkOf(Service{TFTP, packet.ProtoUDP, 69}, false)
 			p := k.segment(packet.Original, 0, "\x00\x01")
 			p.State = packet.StateNew
 			c.change(&p)

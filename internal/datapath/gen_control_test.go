@@ -9,7 +9,7 @@ import (
 )
 
 // poolData are the ports that control packets announce.
-var poolData = []uint16{1, 20, 80, 1024, 1025, 1026, 1027, 40000}
+var poolData = []uint16{1, 20, 80, 1024, 1025, 1026, 1027, 5060, 40000}
 
 // drawControl draws what a helper may read, from a speaker about an address
 // and ports, now and then cut, repeated or with an odd byte.
@@ -29,6 +29,9 @@ func drawControl(t *source, helper conntrack.Helper, speaker netip.Addr) []byte 
 	}
 	var text strings.Builder
 	for range oneOf(t, []int{1, 1, 1, 2, 3, 9, 20}) {
+		if text.Len() > 2000 { // a test run takes no more than 4 KiB
+			break
+		}
 		p := port()
 		switch helper {
 		case conntrack.FTP:
@@ -43,6 +46,8 @@ func drawControl(t *source, helper conntrack.Helper, speaker netip.Addr) []byte 
 		case conntrack.IRC:
 			fmt.Fprintf(&text, "%s :\x01DCC %s f %d %d\x01\r\n", oneOf(t, []string{"PRIVMSG b", " privmsg b ", "NOTICE b"}),
 				oneOf(t, []string{"SEND", "CHAT", "SCHAT", "XDCC"}), numbers, p)
+		case conntrack.SIP:
+			text.WriteString(drawSIP(t, address, port))
 		case conntrack.Amanda:
 			fmt.Fprintf(&text, "%s DATA %d MESG %d%sINDEX %d%s", oneOf(t, []string{"SEQ 1\nCONNECT", "CONNECT", "CONNEC"}), p, port(),
 				oneOf(t, []string{" ", " ", "\n", "000000 "}), port(), oneOf(t, []string{"\n", " STATE 1026\n", ""}))
@@ -53,10 +58,10 @@ func drawControl(t *source, helper conntrack.Helper, speaker netip.Addr) []byte 
 		b = b[:t.between(0, len(b))]
 	}
 	if t.chance(10) && len(b) > 0 {
-		b[t.between(0, len(b)-1)] = oneOf(t, []byte("\n\r 0|,\x00\xffC"))
+		b[t.between(0, len(b)-1)] = oneOf(t, []byte("\n\r 0|,\x00\xffC@:;="))
 	}
 	return b
 }
 
 // helpers are those that control packets are drawn for.
-var helpers = []conntrack.Helper{conntrack.FTP, conntrack.TFTP, conntrack.IRC, conntrack.Amanda}
+var helpers = []conntrack.Helper{conntrack.FTP, conntrack.TFTP, conntrack.IRC, conntrack.Amanda, conntrack.SIP}

@@ -72,7 +72,7 @@ func (l *linter) related(c *policy.Clause) {
 func (l *linter) unannounced(c *policy.Clause, severity Severity, proto uint8) {
 	var ways []string
 	for _, s := range l.settings.Services {
-		if !s.Helper.Announces(proto) {
+		if !s.Announces(proto) {
 			continue
 		}
 		control := packetsWith(packet.Family, int(c.Rule.Protocol.Family), packet.NetProto, int(s.Proto), packet.DstPort, int(s.Port),

@@ -80,9 +80,6 @@ func helper(name, ports, about string, protocols ...uint8) Setting {
 		func(s *Settings, v value) {
 			for _, port := range v.ports {
 				for _, proto := range protocols {
-					if named == conntrack.NoHelper {
-						continue
-					}
 					s.Services = append(s.Services, conntrack.Service{Helper: named, Proto: proto, Port: port})
 				}
 			}

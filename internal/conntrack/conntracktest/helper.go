@@ -31,7 +31,7 @@ type helperCases struct {
 // RunHelpers puts the sequences of all helpers through new engines, which must
 // have their helpers at work.
 func RunHelpers(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
-	for _, list := range []helperCases{ftpCases, tftpCases, ircCases, amandaCases, otherPortCases, noHelperCases} {
+	for _, list := range []helperCases{ftpCases, tftpCases, ircCases, amandaCases, sipCases, sipStreamCases, otherPortCases, noHelperCases} {
 		t.Run(fmt.Sprintf("%s at %d", list.helper, list.port), func(t *testing.T) {
 			for _, c := range list.cases {
 				t.Run(c.name, func(t *testing.T) {
@@ -57,8 +57,10 @@ func RunHelpers(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
 //	r:20>1025 S REL      a segment from r's port 20 to port 1025 of the other
 //	                     side, with its state; "!" behind the flags: a rule drops it
 //	r:20>1025 udp REL    a datagram
+//	r:20>1025"text" REL  one that says something
 //
-// and what Script knows: pauses and v6. x is a stranger who talks to o.
+// In place of a quoted text <message> is one of SIP (see sipMessage). There are
+// also pauses and v6, as in Script. x is a stranger who talks to o.
 func helperScript(proto uint8, port uint16, text string) ([]Step, error) {
 	f := helperTalk{
 		script: script{next: map[byte]uint32{'o': 1001, 'r': 5001}}, proto: proto, port: port,
@@ -105,12 +107,23 @@ func (f *helperTalk) step(text string) (Step, error) {
 		d, err := time.ParseDuration(text[1:])
 		return Step{Text: text, Pause: d}, err
 	}
+	if before, after, ok := strings.Cut(text, "<"); ok && !strings.Contains(before, `"`) {
+		message, rest, _ := strings.Cut(after, ">")
+		said, err := f.sipMessage(text[0], message)
+		if err != nil {
+			return Step{}, err
+		}
+		text = before + strconv.Quote(said) + rest
+	}
 	if len(text) > 2 && text[1] == '"' {
 		return f.say(text, back)
 	}
 	if from, flags, ok := strings.Cut(text, ":"); ok && flagSet(flags) != 0 && !strings.Contains(flags, ">") {
 		to := 'o' + 'r' - from[0]
 		return f.control(from[0], f.next[from[0]], f.next[to], flags, "", packet.StateEstablished), nil
+	}
+	if before, _, ok := strings.Cut(text, `"`); ok {
+		return f.sayElsewhere(text, before)
 	}
 	return f.data(text)
 }
@@ -136,6 +149,27 @@ func (f *helperTalk) say(text string, back int) (Step, error) {
 	step := f.control(from, seq, f.next[to], "PA", data, want)
 	step.Drop = drop
 	return step, nil
+}
+
+// sayElsewhere reads `r:20>1025"text" REL`, of which before is what comes in
+// front of the text.
+func (f *helperTalk) sayElsewhere(text, before string) (Step, error) {
+	var from byte
+	var srcPort, dstPort uint16
+	if _, err := fmt.Sscanf(before, "%c:%d>%d", &from, &srcPort, &dstPort); err != nil {
+		return Step{}, err
+	}
+	end := strings.LastIndexByte(text, '"')
+	data, err := strconv.Unquote(text[len(before) : end+1])
+	if err != nil {
+		return Step{}, fmt.Errorf("quoted text: %w", err)
+	}
+	want, ok := states[strings.TrimSpace(text[end+1:])]
+	if !ok {
+		want = packet.StateEstablished
+	}
+	body := append(udp(srcPort, dstPort, 0, 8+len(data)), data...)
+	return Step{Text: text, State: want, Out: from == 'o', Frame: f.frame(from, packet.ProtoUDP, body)}, nil
 }
 
 // control is a packet of the control connection.

@@ -9,6 +9,7 @@
 #define TAPGATE_EXPECTATION_H
 
 #define SLOTS_OF_STREAM	12
+#define REGISTERING_SLOT 0	/* of SIP's */
 
 #define TARGET_ANY_SOURCE 0x80
 
@@ -28,7 +29,9 @@ struct announcement {
 	__u64 expires;		/* 0: used up or taken back */
 	__u32 made;		/* how many of the stream came before, and this one */
 	__u8 reader;		/* of the announced connection: enum helper */
-	__u8 pad[3];
+	__u8 permanent;		/* not used up */
+	__u8 waiting;		/* not expected before its registrar agrees */
+	__u8 pad;
 };
 
 /*
@@ -91,7 +94,7 @@ static __always_inline void target_of_kind(struct target *t, struct packet *p, _
 	}
 	t->port = port;
 	t->family = p->family;
-	t->proto = k->proto;
+	t->proto = k->flags & KIND_REGISTERING ? p->link_proto : k->proto;
 	t->dst_port = dst_port;
 	t->src_ip[0] = from[0];
 	t->src_ip[1] = from[1];

@@ -46,9 +46,10 @@ static __always_inline bool target_take(struct track *t, struct reading *r, __u6
 		return false;
 	a = &s->slots[slot];
 	bpf_spin_lock(&s->lock);
-	stands = now < a->expires && same_words(&a->target, &r->target, sizeof(r->target));
+	stands = now < a->expires && !a->waiting && same_words(&a->target, &r->target, sizeof(r->target));
 	if (stands) {
-		a->expires = 0;
+		if (!a->permanent)
+			a->expires = 0;
 		t->fresh.flow.helper = a->reader;
 		r->key = s->master;
 	}
@@ -140,42 +141,97 @@ static __always_inline __u32 slot_choose(struct stream *s, struct reading *r, __
 	return *chosen;
 }
 
-struct announcing {
+struct applying {
 	struct packet *packet;
 	struct track *track;
 	struct reading *reading;
 	const struct automaton *automaton;
 	struct stream *stream;
+	bool expected;		/* the connection is */
 };
 
-/* Makes or refreshes the expectation of one event, the last ones of the ring. */
-static int announce(__u32 i, struct announcing *x)
+/* Takes back all that was announced to be used once. */
+static __always_inline void retract_media(struct stream *s)
+{
+#pragma unroll
+	for (int i = 0; i < SLOTS_OF_STREAM; i++)
+		if (!s->slots[i].permanent)
+			s->slots[i].expires = 0;
+}
+
+/* What an event does besides announcing. Called under the lock. */
+static __always_inline void event_apply(struct stream *s, const struct event *e, const struct packet *p)
+{
+	struct announcement *slot = &s->slots[REGISTERING_SLOT];
+	bool agreed;
+
+	switch (e->op) {
+	case OP_INVITE:
+		s->invited = e->number;
+		retract_media(s);
+		break;
+	case OP_FAILED:
+		if (s->invited != e->number)
+			break;
+		/* fallthrough */
+	case OP_BYE:
+		retract_media(s);
+		break;
+	case OP_REGISTER:
+		s->registering = e->number;
+		break;
+	case OP_REGISTERED:
+	case OP_REFUSED:
+		if (s->registering != e->number || !slot->permanent || p->now >= slot->expires)
+			break;
+		agreed = e->op == OP_REGISTERED && slot->target.dst_port == e->port &&
+			 slot->target.dst_ip[0] == p->dst_ip[0] && slot->target.dst_ip[1] == p->dst_ip[1];
+		slot->waiting = !agreed;
+		slot->expires = agreed ? p->now + e->lifetime * SECOND : 0;
+		break;
+	}
+}
+
+/* Lets an event of the ring take effect; two turns each, since some announce
+ * two ports. */
+static int event_turn(__u32 turn, struct applying *x)
 {
 	struct reading *r = x->reading;
+	__u32 i = turn / 2, second = turn % 2;
 	struct event *e = &r->event[(r->events > MAX_EVENTS ? r->events + i : i) % MAX_EVENTS];
 	const struct kind *k = &x->automaton->kinds[e->kind % AUTOMATON_KINDS];
 	__u64 now = x->packet->now, expires = now + k->lifetime * SECOND;
-	__u32 first = k->first, slots = k->slots, slot;
+	bool registers = e->op == OP_REGISTER, paired = k->flags & KIND_PAIRED, announces, ours, stays;
+	__u32 first = k->first, slots = k->slots, slot = SLOTS_OF_STREAM;
+	__u8 reader = k->reader, permanent = !!(k->flags & KIND_REGISTERING);
+	__u16 port = paired ? (e->port & ~1) + second : e->port;
 	struct stream *s = x->stream;
 	struct announcement *a;
-	__u8 reader = k->reader;
-	bool ours, stays;
 
-	target_of_kind(&r->target, x->packet, r->record.port, k, e->port);
+	if (registers && x->expected) /* what a registration opened registers nothing */
+		return 0;
+	announces = e->op == OP_EXPECT || (registers && e->lifetime);
+	if (second && !(announces && paired))
+		return 0;
+	target_of_kind(&r->target, x->packet, r->record.port, k, port);
 	bpf_spin_lock(&s->lock);
 	ours = s->tag == x->track->fresh.tag;
-	slot = slot_choose(s, r, first, slots, now);
-	if (ours && slot < SLOTS_OF_STREAM) {
+	if (ours)
+		event_apply(s, e, x->packet);
+	if (ours && announces)
+		slot = slot_choose(s, r, first, slots, now);
+	if (slot < SLOTS_OF_STREAM) {
 		a = &s->slots[slot];
 		r->old = a->target;
 		a->target = r->target;
 		a->expires = expires;
 		a->made = ++s->made;
 		a->reader = reader;
+		a->permanent = a->waiting = permanent;
 	}
 	bpf_spin_unlock(&s->lock);
-	if (!ours || slot >= SLOTS_OF_STREAM)
-		return 1;
+	if (slot >= SLOTS_OF_STREAM)
+		return !ours;
 	r->place.record = r->record.number;
 	r->place.slot = slot;
 	if (!same_words(&r->old, &r->target, sizeof(r->old)))
@@ -197,7 +253,7 @@ static __always_inline void helper_watch(struct __sk_buff *skb, struct packet *p
 {
 	bool reply = p->direction == DIRECTION_REPLY, tcp = p->link_proto == PROTO_TCP;
 	const struct automaton *a = automaton_of(t->helper);
-	struct announcing x = { .packet = p, .track = t, .automaton = a };
+	struct applying x = { .packet = p, .track = t, .automaton = a };
 	__u32 length = control_length(p), events;
 	struct reading *r = get_reading();
 	struct followed f = {};
@@ -212,8 +268,11 @@ static __always_inline void helper_watch(struct __sk_buff *skb, struct packet *p
 		     a->timeout ? p->now + a->timeout * SECOND : 0, &f);
 	if (!f.same)
 		return;
+	r->who.registered = 0;
+	x.stream = stream_find(t, r, f.stream);
 	if (tcp) {
-		x.stream = stream_get(t, c, r, f.stream, p->now);
+		if (!x.stream)
+			x.stream = stream_claim(t, c, r, f.stream, p->now);
 		if (!x.stream)
 			return;
 		stream_follow(x.stream, a, &f, reply, r);
@@ -224,12 +283,16 @@ static __always_inline void helper_watch(struct __sk_buff *skb, struct packet *p
 	r->events = 0;
 	r->who.address[0] = p->src_ip[0];
 	r->who.address[1] = p->src_ip[1];
+	r->who.peer[0] = p->dst_ip[0];
+	r->who.peer[1] = p->dst_ip[1];
 	r->who.family = p->family;
+	r->who.proto = p->link_proto;
 	r->who.port = f.flags & CONN_ORIGIN_B ? t->key.b_port : t->key.a_port;
+	r->who.start = a->start[reply];
 	r->who.skip = a->skip[reply];
 	r->who.dead = a->dead;
 	segment_read(skb, p, r, a, length);
-	if (x.stream && !stream_publish(x.stream, t->fresh.tag, reply, r))
+	if (tcp && (!x.stream || !stream_publish(x.stream, t->fresh.tag, reply, r)))
 		return;
 	if (a->dead != NO_STATE && r->half.registers.state != a->dead)
 		return; /* the datagram ended before its message */
@@ -237,10 +300,11 @@ static __always_inline void helper_watch(struct __sk_buff *skb, struct packet *p
 	if (!events)
 		return;
 	if (!x.stream)
-		x.stream = stream_get(t, c, r, f.stream, p->now);
+		x.stream = stream_claim(t, c, r, f.stream, p->now);
 	x.reading = r;
+	x.expected = f.flags & CONN_EXPECTED;
 	if (x.stream)
-		bpf_loop(events < MAX_EVENTS ? events : MAX_EVENTS, announce, &x, 0);
+		bpf_loop(2 * (events < MAX_EVENTS ? events : MAX_EVENTS), event_turn, &x, 0);
 }
 
 #endif

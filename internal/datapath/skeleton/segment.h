@@ -20,7 +20,9 @@ static int segment_byte(__u32 i, struct segment *segment)
 
 	if (r->half.registers.state == r->who.dead)
 		return 1;
-	if (i % CHUNK == 0) {
+	if (!n) { /* behind a datagram */
+		r->chunk[i % CHUNK] = '\n';
+	} else if (i % CHUNK == 0) {
 		if (n > CHUNK)
 			n = CHUNK;
 		/* The verifier must see the test of the value that is used. */
@@ -34,6 +36,12 @@ static int segment_byte(__u32 i, struct segment *segment)
 		 &r->event[r->events % MAX_EVENTS]))
 		r->events++;
 	return 0;
+}
+
+/* Whether the end of the packet ends a message and its last line. */
+static __always_inline bool segment_ends(struct packet *p, struct reading *r)
+{
+	return p->link_proto != PROTO_TCP && r->who.dead == NO_STATE;
 }
 
 /* Feeds the payload's new bytes to the automaton that stands in r->half, and
@@ -67,7 +75,10 @@ static __always_inline void segment_read(struct __sk_buff *skb, struct packet *p
 	if (segment.length > MAX_SEGMENT)
 		restart(&half->registers, r->who.skip);
 	else
-		bpf_loop(segment.length, segment_byte, &segment, 0);
+		bpf_loop(segment.length + segment_ends(p, r), segment_byte, &segment, 0);
+	if (segment_ends(p, r) &&
+	    message_understand(&half->registers, &r->who, &r->event[r->events % MAX_EVENTS], ACTION_FINISH))
+		r->events++;
 }
 
 #endif

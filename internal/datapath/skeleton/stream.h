@@ -31,6 +31,7 @@ struct stream {
 	struct bpf_spin_lock lock;
 	__u32 tag;
 	__u32 made;		/* announcements so far */
+	__u32 invited, registering; /* numbers of SIP's latest invitation and registration */
 	__u32 pad;
 	struct conn_key master;
 	struct half halves[2];
@@ -156,6 +157,7 @@ static __always_inline struct stream *stream_claim(const struct track *t, struct
 	bpf_spin_lock(&s->lock);
 	s->tag = t->fresh.tag;
 	s->master = t->key;
+	s->invited = s->registering = 0;
 	__builtin_memset(s->halves, 0, sizeof(s->halves));
 #pragma unroll
 	for (int i = 0; i < SLOTS_OF_STREAM; i++)
@@ -164,26 +166,23 @@ static __always_inline struct stream *stream_claim(const struct track *t, struct
 	return stream_enter(c, t->fresh.tag, old, r->record.number) ? s : NULL;
 }
 
-/* Finds or makes the connection's record. `number` is flow.stream. */
-static __always_inline struct stream *stream_get(const struct track *t, struct connection *c, struct reading *r,
-						 __u16 number, __u64 now)
+/* Finds the connection's record. `number` is flow.stream. */
+static __always_inline struct stream *stream_find(const struct track *t, struct reading *r, __u16 number)
 {
 	struct stream *s;
-	__u32 tag = 0;
+	__u32 tag;
 
 	r->record.port = t->key.port;
-	if (number) {
-		r->record.number = number - 1;
-		s = bpf_map_lookup_elem(&streams, &r->record);
-		if (s) {
-			bpf_spin_lock(&s->lock);
-			tag = s->tag;
-			bpf_spin_unlock(&s->lock);
-			if (tag == t->fresh.tag)
-				return s;
-		}
-	}
-	return stream_claim(t, c, r, number, now);
+	r->record.number = number - 1;
+	s = number ? bpf_map_lookup_elem(&streams, &r->record) : NULL;
+	if (!s)
+		return NULL;
+	bpf_spin_lock(&s->lock);
+	tag = s->tag;
+	r->who.registered = s->slots[REGISTERING_SLOT].permanent && s->slots[REGISTERING_SLOT].expires ?
+			    s->slots[REGISTERING_SLOT].target.dst_port : 0;
+	bpf_spin_unlock(&s->lock);
+	return tag == t->fresh.tag ? s : NULL;
 }
 
 /* The halves by constant index: a lock in the value forbids variable ones. */
