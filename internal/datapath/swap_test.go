@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -32,7 +33,7 @@ func (t *Tester) swap(p *policy.Policy, config Config) error {
 	before.Close()
 	t.loaded, t.test = loaded, loaded.Maps["test"]
 	t.runs[true], t.runs[false] = loaded.Programs[programOut], loaded.Programs[programIn]
-	return fillSets(loaded.Maps, p, config.Sets)
+	return errors.Join(fillSets(loaded.Maps, p, config.Sets), nameClauses(loaded.Maps, p))
 }
 
 func (p *pair) swap(t interface{ Fatal(...any) }, next *policy.Policy, config Config) {
