@@ -76,10 +76,17 @@ static __always_inline void datagram_of(struct packet *p, __u32 port, struct dat
 		d->proto = p->link_proto;
 }
 
+/* Datagrams are numbered one after the other: the keyed hash alone, a sum of
+ * products, may lead such into a few sets. */
 static __always_inline struct fragment_set *fragment_set_of(struct datagram *d)
 {
-	__u32 set = keyed_hash(d, sizeof(*d) / 4) % FRAGMENT_SETS;
+	__u32 set = keyed_hash(d, sizeof(*d) / 4);
 
+	set ^= set >> 16;
+	set *= 0x7feb352d;
+	set ^= set >> 15;
+	set *= 0x846ca68b;
+	set = (set ^ set >> 16) % FRAGMENT_SETS;
 	return bpf_map_lookup_elem(&fragments, &set);
 }
 
