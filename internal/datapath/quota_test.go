@@ -95,6 +95,33 @@ func (t *Tester) checkCounts(tb testing.TB) int {
 	return connections
 }
 
+// Where other ports fill the queue, a port goes without it.
+func TestQueueFullOfOthers(t *testing.T) {
+	needRoot(t)
+	tester := newQuotaPair(t, resolve(t, trackingPolicy), 4).tester
+	others := tester.loaded.Maps["queue"]
+	keys, values := make([][2]uint32, others.MaxEntries()), byteArrays(others.ValueSize(), others.MaxEntries())
+	for i := range keys {
+		keys[i] = [2]uint32{1 << 31, uint32(i) + 1}
+	}
+	if _, err := others.BatchUpdate(keys, values.Interface(), nil); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := conntracktest.Script("o:S NEW · r:SA EST · o:A EST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range steps {
+		r, err := tester.Run(s.Frame, s.Out, int64(i+1)*1e9)
+		if err != nil || r.State != s.State || !r.Verdict.Passes() {
+			t.Errorf("%s: %+v, %v", s.Text, r, err)
+		}
+	}
+	if e := tester.portEntry(t); e.Connections != 1 || e.Queued != 0 || e.Refused != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
 // lives are what happens to connections, by frames from and to the guest; %s is
 // the peer.
 var lives = [][]string{

@@ -7,7 +7,6 @@
 #include "admission.h"
 
 #define EEXIST 17
-#define ENOSPC 28
 
 static __always_inline __u64 clause_name(__u32 clause)
 {
@@ -20,15 +19,13 @@ static __always_inline __u64 clause_name(__u32 clause)
 static __always_inline int conn_insert(struct packet *p, struct track *t, struct port *port, void *shard)
 {
 	struct flow *f = &t->fresh.flow;
-	bool tcp = p->link_proto == PROTO_TCP;
-	long error = -ENOSPC;
+	long error;
 
 	if (!port_admit(port, p, t))
 		goto refused;
-	if (tcp)
+	if (p->link_proto == PROTO_TCP)
 		f->ticket = queue_join(port, &t->key);
-	if (!tcp || f->ticket)
-		error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
+	error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
 	if (!error) {
 		__sync_fetch_and_add(&port->opened, 1);
 		if (config.helpers)
@@ -62,10 +59,6 @@ static __always_inline int conn_reuse(struct packet *p, struct track *t, struct 
 		return REASON_RACE;
 	if (tcp)
 		f->ticket = queue_join(port, &t->key);
-	if (tcp && !f->ticket) {
-		__sync_fetch_and_add(&port->refused, 1);
-		return REASON_TABLE_FULL;
-	}
 	left = f->ticket;
 	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag) {

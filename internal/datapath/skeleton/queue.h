@@ -30,7 +30,8 @@ static __always_inline bool flow_spare(const volatile struct flow *f)
 	return !(f->flags & CONN_ASSURED) || f->state == TCP_TIME_WAIT || f->state == TCP_CLOSE;
 }
 
-/* Returns the connection's ticket, 0 if there is no room. */
+/* Returns the connection's ticket; 0 if other ports' connections fill the queue: it
+ * then goes without, and is not given up until a later packet finds room. */
 static __always_inline __u32 queue_join(struct port *port, const struct conn_key *key)
 {
 	struct ticket t = { .port = key->port, .number = __sync_fetch_and_add(&port->tickets, 1) + 1 };
