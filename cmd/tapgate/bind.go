@@ -98,7 +98,7 @@ func (f *bindFlags) check(args []string) error {
 // bind does it all under the store's lock: the filter that is put in force is
 // the one that is stored.
 func (t *tool) bind(ctx context.Context, h host, flags *bindFlags, args []string) error {
-	return t.store().Update(ctx, func(u *store.Update) error {
+	return t.update(ctx, func(u *store.Update) error {
 		b := &binder{tool: t, host: h, update: u, resolver: &resolver{view: u.View}}
 		bindings, err := b.wanted(flags, args)
 		if err != nil {
@@ -200,7 +200,7 @@ type bound struct {
 	settings settings.Values
 }
 
-// bind guards one port, and only then stores what it now stands for.
+// bind guards one port and stores what it now stands for.
 func (b *binder) bind(ctx context.Context, want *binding.Binding) (bound, error) {
 	start := time.Now()
 	done := bound{Port: want.Port, Filter: want.Filter, MAC: want.MAC.String()}
@@ -226,16 +226,17 @@ func (b *binder) bind(ctx context.Context, want *binding.Binding) (bound, error)
 	for _, param := range want.Parameters {
 		meta.Parameters[param.Name] = append(meta.Parameters[param.Name], param.Value)
 	}
-	if done.Change, err = b.host.Guard(ctx, want.Port, p, meta); err != nil {
+	change, err := b.update.Bind(want, own, func() (err error) {
+		done.Change, err = b.host.Guard(ctx, want.Port, p, meta)
+		return err
+	})
+	if err != nil {
 		return done, err
 	}
 	if own != nil {
-		if done.Definition, err = define(b.update, own); err != nil {
-			return done, fmt.Errorf("the port is guarded, but its filter could not be stored: %w", err)
+		if done.Definition, err = describeChange(b.update.View, own.Name, change); err != nil {
+			return done, err
 		}
-	}
-	if err := b.update.Bind(want); err != nil {
-		return done, fmt.Errorf("the port is guarded, but the binding could not be stored: %w", err)
 	}
 	done.Milliseconds = float64(time.Since(start).Microseconds()) / 1000
 	return done, nil

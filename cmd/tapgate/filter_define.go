@@ -39,7 +39,7 @@ binds them again.`,
 				filters = append(filters, f)
 			}
 			if len(filters) > 0 {
-				err := t.store().Update(c.Context(), func(u *store.Update) error {
+				err := t.update(c.Context(), func(u *store.Update) error {
 					for _, f := range filters {
 						d, err := define(u, f)
 						if err != nil {
@@ -81,11 +81,17 @@ func define(u *store.Update, f *store.Filter) (*defined, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &defined{Filter: f.Name, What: changeWords[change]}
-	if change != store.Unchanged {
-		d.Outdated, err = u.Reach(f.Name)
-		slices.Sort(d.Outdated)
+	return describeChange(u.View, f.Name, change)
+}
+
+func describeChange(v *store.View, filter string, change store.Change) (*defined, error) {
+	d := &defined{Filter: filter, What: changeWords[change]}
+	if change == store.Unchanged {
+		return d, nil
 	}
+	var err error
+	d.Outdated, err = v.Reach(filter)
+	slices.Sort(d.Outdated)
 	return d, err
 }
 

@@ -23,7 +23,7 @@ there again; a built-in filter itself cannot be removed.`,
 		Args:              arguments(1, 1, "the name of a filter"),
 		ValidArgsFunction: t.completeFilter(storedFilter, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(c *cobra.Command, args []string) error {
-			err := t.store().Update(c.Context(), func(u *store.Update) error { return u.Undefine(args[0], force) })
+			err := t.update(c.Context(), func(u *store.Update) error { return u.Undefine(args[0], force) })
 			var inUse *store.InUseError
 			switch {
 			case errors.As(err, &inUse):

@@ -51,6 +51,17 @@ func openHost(bpffs string) (host, error) {
 
 func (t *tool) store() *store.Store { return store.New(store.NewFiles(t.stateDir)) }
 
+// update changes what is stored, and tells what had to be set aside.
+func (t *tool) update(ctx context.Context, fn func(*store.Update) error) error {
+	return t.store().Update(ctx, func(u *store.Update) error {
+		err := fn(u)
+		for _, fault := range u.Aside() {
+			fmt.Fprintf(t.stderr, "note: %s\n", fault)
+		}
+		return err
+	})
+}
+
 // usageError is a command line that cannot be understood.
 type usageError struct{ error }
 

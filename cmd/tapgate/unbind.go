@@ -27,18 +27,21 @@ Needs root.`,
 			if err != nil {
 				return err
 			}
-			return t.store().Update(c.Context(), func(u *store.Update) error {
-				released := h.Release(c.Context(), port)
-				var notGuarded *datapath.NotGuardedError
-				if released != nil && !errors.As(released, &notGuarded) {
-					return released
-				}
-				forgotten := u.Unbind(port)
-				if errors.Is(forgotten, store.ErrNotFound) && released == nil {
-					forgotten = nil // guarded, but by a binding that was not stored
-				}
-				if forgotten != nil {
-					return forgotten
+			return t.update(c.Context(), func(u *store.Update) error {
+				err := u.Unbind(port, func(stored bool) error {
+					err := h.Release(c.Context(), port)
+					var notGuarded *datapath.NotGuardedError
+					if !errors.As(err, &notGuarded) {
+						return err
+					}
+					if stored {
+						return nil
+					}
+					_, err = u.Binding(port)
+					return err
+				})
+				if err != nil {
+					return err
 				}
 				fmt.Fprintf(t.stdout, "port %s unbound\n", port)
 				return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tapgate/nwfilter"
 )
 
 const (
@@ -27,8 +30,8 @@ func (k Kind) ending() string {
 }
 
 // Files keeps documents as DIR/KIND/NAME.xml, and settings as
-// DIR/settings/host.conf. Nothing is made before the first
-// write, so that a reader needs no rights beyond reading.
+// DIR/settings/host.conf, and the journal beside them. Nothing is made before
+// the first write, so that a reader needs no rights beyond reading.
 type Files struct{ dir string }
 
 var _ Backend = (*Files)(nil)
@@ -140,38 +143,29 @@ func (f *Files) Names(kind Kind) ([]string, error) {
 	return names, nil
 }
 
+// longest is the longest file that is read whole: a document and its note. Of a
+// longer one so much is read that its reader sees that it is too long.
+const longest = nwfilter.MaxDocument + 64<<10
+
 // Read reads a file.
 func (f *Files) Read(kind Kind, name string) ([]byte, error) {
 	if checkName(kind, name) != nil {
 		return nil, fs.ErrNotExist
 	}
-	text, err := os.ReadFile(f.Place(kind, name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, explain("read", f.Place(kind, name), err)
-	}
-	return text, err
-}
-
-// Write makes a new file beside the old one and renames it.
-func (f *Files) Write(kind Kind, name string, text []byte) error {
-	if err := checkName(kind, name); err != nil {
-		return err
-	}
 	path := f.Place(kind, name)
-	temp, err := os.CreateTemp(filepath.Dir(path), tempPrefix)
-	if err != nil {
-		return explain("write", path, err)
-	}
-	_, err = temp.Write(text)
-	err = errors.Join(err, temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fs.ErrNotExist
 	}
 	if err != nil {
-		os.Remove(temp.Name())
-		return explain("write", path, err)
+		return nil, explain("read", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, longest+1))
+	if err != nil {
+		return nil, explain("read", path, err)
+	}
+	return text, nil
 }
 
 // Remove removes a file.
@@ -189,26 +183,18 @@ func (f *Files) Remove(kind Kind, name string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// syncDir makes what was renamed or removed survive a crash.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return explain("write", path, err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
-		return explain("write", path, err)
-	}
-	return nil
-}
-
 // explain says what could not be done, and why, without the names of calls.
 func explain(doing, path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("cannot %s %s: permission denied; run as root, or choose another directory with --state-dir", doing, path)
 	}
 	var errno unix.Errno
-	if errors.As(err, &errno) {
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("cannot %s %s: the file system is read-only; make it writable, or choose another directory with --state-dir", doing, path)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("cannot %s %s: there is no space left; make room and try again", doing, path)
+	case errors.As(err, &errno):
 		return fmt.Errorf("cannot %s %s: %s", doing, path, errno.Error())
 	}
 	return fmt.Errorf("cannot %s %s: %w", doing, path, err)

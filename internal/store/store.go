@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
@@ -20,10 +21,17 @@ import (
 const DefaultDir = "/var/lib/tapgate"
 
 // Store is safe for concurrent use, by several processes too.
-type Store struct{ backend Backend }
+type Store struct {
+	backend Backend
+	by      Actor
+	now     func() time.Time
+}
 
-// New keeps everything in a backend.
-func New(b Backend) *Store { return &Store{b} }
+// New keeps everything in a backend. What changes it is this process.
+func New(b Backend) *Store { return &Store{b, ThisProcess(), time.Now} }
+
+// As is the store in the hands of somebody else, whom the journal names.
+func (s *Store) As(by Actor) *Store { return &Store{s.backend, by, s.now} }
 
 // ErrNotFound is wrapped by errors about a name that is not known.
 var ErrNotFound = errors.New("not found")
@@ -33,6 +41,14 @@ type notFound string
 
 func (e notFound) Error() string        { return string(e) }
 func (e notFound) Is(target error) bool { return target == ErrNotFound }
+
+// missing says that there is no such document.
+func (v *View) missing(kind Kind, name string) error {
+	if kind == BindingKind {
+		return notFound(fmt.Sprintf("port %q is not bound; \"tapgate list\" shows what is", name))
+	}
+	return notFound(fmt.Sprintf("filter %q is not defined; \"tapgate filter list\" shows what is", name))
+}
 
 // View calls fn while nobody changes anything.
 func (s *Store) View(ctx context.Context, fn func(*View) error) error {
@@ -52,7 +68,9 @@ func (s *Store) Update(ctx context.Context, fn func(*Update) error) error {
 		return err
 	}
 	defer unlock()
-	return fn(&Update{newView(s.backend)})
+	u := &Update{View: newView(s.backend), by: s.by, now: s.now}
+	u.unreadable = u.setAside
+	return fn(u)
 }
 
 // View reads. It must not be used after the function that got it returns.
@@ -60,9 +78,14 @@ type View struct {
 	backend Backend
 	// read are the filters that were read, nil for those that are not stored.
 	read map[string]*Filter
+	// unreadable is told of a document that cannot be read, and why, and returns
+	// what to say of it.
+	unreadable func(Kind, string, error) error
 }
 
-func newView(b Backend) *View { return &View{backend: b, read: map[string]*Filter{}} }
+func newView(b Backend) *View {
+	return &View{backend: b, read: map[string]*Filter{}, unreadable: func(_ Kind, _ string, fault error) error { return fault }}
+}
 
 // Filter is the stored filter, else the built-in one of that name. The error
 // is ErrNotFound if there is neither.
@@ -74,7 +97,7 @@ func (v *View) Filter(name string) (*Filter, error) {
 	if b := builtin.Get(name); b != nil {
 		return &Filter{Filter: b, Source: []byte(builtin.Source(name)), File: b.Pos.File, BuiltIn: true}, nil
 	}
-	return nil, notFound(fmt.Sprintf("filter %q is not defined; \"tapgate filter list\" shows what is", name))
+	return nil, v.missing(FilterKind, name)
 }
 
 // stored is nil if no such filter is stored.
@@ -91,16 +114,12 @@ func (v *View) stored(name string) (*Filter, error) {
 		return nil, err
 	}
 	place := v.backend.Place(FilterKind, name)
-	text, n := split(text)
-	if n.File == "" {
-		n.File = place
-	}
-	f, diagnostics := ParseFilter(text, n.File, n.Lenient)
-	if f == nil {
-		return nil, fmt.Errorf("the stored filter %q cannot be read: %s", name, diagnostics.Errors()[0])
+	f, n, err := parseStored(text, place)
+	if err != nil {
+		return nil, v.unreadable(FilterKind, name, fmt.Errorf("the stored filter %q cannot be read: %w", name, err))
 	}
 	if f.Name != name {
-		return nil, fmt.Errorf("%s holds the filter %q: its file must be called %s%s", place, f.Name, f.Name, FilterKind.ending())
+		return nil, v.unreadable(FilterKind, name, fmt.Errorf("%s holds the filter %q: its file must be called %s%s", place, f.Name, f.Name, FilterKind.ending()))
 	}
 	if f.UUID == "" {
 		f.UUID = n.UUID
@@ -139,18 +158,25 @@ func (v *View) Filters() (list []*Filter, faults []error, err error) {
 func (v *View) Binding(port string) (*binding.Binding, error) {
 	text, err := v.backend.Read(BindingKind, port)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, notFound(fmt.Sprintf("port %q is not bound; \"tapgate list\" shows what is", port))
+		return nil, v.missing(BindingKind, port)
 	}
 	if err != nil {
 		return nil, err
 	}
 	place := v.backend.Place(BindingKind, port)
+	fault := func(err error) error {
+		return v.unreadable(BindingKind, port, fmt.Errorf("the stored binding of %q cannot be read: %w", port, err))
+	}
+	text, n := split(text)
+	if err := n.check(); err != nil {
+		return nil, fault(err)
+	}
 	list, diagnostics := binding.Parse(text, place, nwfilter.Options{Lenient: true})
 	switch {
 	case diagnostics.Err() != nil:
-		return nil, fmt.Errorf("the stored binding of %q cannot be read: %s", port, diagnostics.Errors()[0])
+		return nil, fault(diagnostics.Errors()[:1])
 	case len(list) != 1 || list[0].Port != port:
-		return nil, fmt.Errorf("%s does not hold the binding of %q", place, port)
+		return nil, fault(fmt.Errorf("%s does not hold it", place))
 	}
 	return &list[0], nil
 }

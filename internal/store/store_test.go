@@ -225,7 +225,7 @@ func (k kept) bind(port, filter string) {
 	k.Helper()
 	b := &binding.Binding{Port: port, MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}, Filter: filter,
 		Parameters: []nwfilter.Parameter{{Name: "IP", Value: "10.0.0.5"}, {Name: "IP", Value: "10.0.0.6"}}}
-	if err := k.update(func(u *Update) error { return u.Bind(b) }); err != nil {
+	if err := k.update(func(u *Update) error { _, err := u.Bind(b, nil, nil); return err }); err != nil {
 		k.Error(err)
 	}
 }
@@ -288,7 +288,7 @@ func TestBindingsComeBack(t *testing.T) {
 	if again := read(); again.Filter != "no-mac-spoofing" || again.OwnerUUID != first.OwnerUUID {
 		t.Errorf("got %+v", again)
 	}
-	unbind := func() error { return k.update(func(u *Update) error { return u.Unbind("vnet0") }) }
+	unbind := func() error { return k.update(func(u *Update) error { return u.Unbind("vnet0", nil) }) }
 	k.expect(unbind(), "")
 	if err := unbind(); !errors.Is(err, ErrNotFound) {
 		t.Errorf("got %v", err)

@@ -1,10 +1,9 @@
 package store
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -13,8 +12,18 @@ import (
 	"tapgate/nwfilter/builtin"
 )
 
-// Update reads and changes.
-type Update struct{ *View }
+// Update reads and changes, and keeps the journal of it. A document that it
+// meets and cannot read is set aside.
+type Update struct {
+	*View
+	by    Actor
+	now   func() time.Time
+	aside []error
+	// recovered is set once last, the number of the last change, is known and
+	// all changes before have a result.
+	recovered bool
+	last      int64
+}
 
 // Change is what a definition changed.
 type Change uint8
@@ -30,9 +39,33 @@ const (
 // replaces, or a new one. It is refused if its UUID is another filter's, if
 // the one it replaces has another UUID, or if its references lead back to it.
 // References to what is not defined yet are taken.
-func (u *Update) Define(f *Filter) (Change, error) {
-	if err := u.Check(f); err != nil {
+func (u *Update) Define(f *Filter) (Change, error) { return u.define(DefineOp, f) }
+
+// Rollback is Define with one of the filter's revisions.
+func (u *Update) Rollback(f *Filter) (Change, error) { return u.define(RollbackOp, f) }
+
+func (u *Update) define(op Operation, f *Filter) (Change, error) {
+	d, err := u.defining(op, f)
+	if err != nil {
 		return 0, err
+	}
+	if d.changes() {
+		if err := u.commit(nil, d.change); err != nil {
+			return 0, err
+		}
+	}
+	return d.outcome(u)
+}
+
+// definition is a change of a filter.
+type definition struct {
+	*change
+	old *Filter
+}
+
+func (u *Update) defining(op Operation, f *Filter) (*definition, error) {
+	if err := u.Check(f); err != nil {
+		return nil, err
 	}
 	old := u.replaced(f.Name)
 	n := note{UUID: f.UUID, File: f.File, Lenient: f.Lenient}
@@ -42,36 +75,38 @@ func (u *Update) Define(f *Filter) (Change, error) {
 	if n.UUID == "" {
 		n.UUID = uuid.NewString()
 	}
-	if err := u.backend.Write(FilterKind, f.Name, join(f.Source, n)); err != nil {
-		return 0, err
-	}
-	delete(u.read, f.Name)
-	switch now, err := u.stored(f.Name); {
+	c, err := u.writing(op, FilterKind, f.Name, join(f.Source, n))
+	return &definition{c, old}, err
+}
+
+// outcome is what the change changed.
+func (d *definition) outcome(v *Update) (Change, error) {
+	switch now, err := v.stored(d.Name); {
 	case err != nil:
 		return 0, err
-	case old == nil:
+	case d.old == nil:
 		return Added, nil
-	case nwfilter.Equal(old.Filter, now.Filter):
+	case nwfilter.Equal(d.old.Filter, now.Filter):
 		return Unchanged, nil
 	}
 	return Replaced, nil
 }
 
 // Check tells whether Define would refuse the filter.
-func (u *Update) Check(f *Filter) error {
+func (v *View) Check(f *Filter) error {
 	if err := checkName(FilterKind, f.Name); err != nil {
 		return err
 	}
-	if path := u.loop(f); path != nil {
+	if path := v.loop(f); path != nil {
 		return fmt.Errorf("filter %q would reference itself: %s", f.Name, strings.Join(path, " → "))
 	}
 	if f.UUID == "" {
 		return nil
 	}
-	if old := u.replaced(f.Name); old != nil && old.UUID != "" && old.UUID != f.UUID {
+	if old := v.replaced(f.Name); old != nil && old.UUID != "" && old.UUID != f.UUID {
 		return fmt.Errorf("filter %q is defined with the UUID %s, not %s; leave <uuid> out to replace it", f.Name, old.UUID, f.UUID)
 	}
-	if other := u.withUUID(f.UUID); other != "" && other != f.Name {
+	if other := v.withUUID(f.UUID); other != "" && other != f.Name {
 		return fmt.Errorf("filter %q has the UUID %s of filter %q; leave <uuid> out to get another", f.Name, f.UUID, other)
 	}
 	return nil
@@ -79,14 +114,14 @@ func (u *Update) Check(f *Filter) error {
 
 // replaced is the stored filter of a name. A text that cannot be read may be
 // replaced like any other, and counts as none.
-func (u *Update) replaced(name string) *Filter {
-	f, _ := u.stored(name)
+func (v *View) replaced(name string) *Filter {
+	f, _ := v.stored(name)
 	return f
 }
 
 // loop is the path of references that leads from the filter to itself, nil if
 // there is none.
-func (u *Update) loop(f *Filter) []string {
+func (v *View) loop(f *Filter) []string {
 	visited := map[string]bool{}
 	var search func(at *nwfilter.Filter, path []string) []string
 	search = func(at *nwfilter.Filter, path []string) []string {
@@ -99,7 +134,7 @@ func (u *Update) loop(f *Filter) []string {
 				continue
 			}
 			visited[name] = true
-			if target, err := u.Filter(name); err == nil {
+			if target, err := v.Filter(name); err == nil {
 				if found := search(target.Filter, next); found != nil {
 					return found
 				}
@@ -121,8 +156,8 @@ func references(f *nwfilter.Filter) []string {
 }
 
 // withUUID is the stored filter that has a UUID, "" if none has.
-func (u *Update) withUUID(id string) string {
-	list, _, _ := u.Filters()
+func (v *View) withUUID(id string) string {
+	list, _, _ := v.Filters()
 	for _, f := range list {
 		if !f.BuiltIn && f.UUID == id {
 			return f.Name
@@ -165,15 +200,16 @@ func (u *Update) Undefine(name string, force bool) error {
 			}
 		}
 	}
-	err := u.backend.Remove(FilterKind, name)
+	c, err := u.removing(UndefineOp, FilterKind, name)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && builtin.Get(name) != nil:
+	case err != nil:
+		return err
+	case c.old == nil && builtin.Get(name) != nil:
 		return fmt.Errorf("filter %q is built in and cannot be undefined", name)
-	case errors.Is(err, fs.ErrNotExist):
-		return notFound(fmt.Sprintf("filter %q is not defined; \"tapgate filter list\" shows what is", name))
+	case c.old == nil:
+		return u.missing(FilterKind, name)
 	}
-	delete(u.read, name)
-	return err
+	return u.commit(nil, c)
 }
 
 // Users are the other stored filters and the bindings that name a filter.
@@ -221,12 +257,11 @@ func (v *View) Reach(name string) ([]string, error) {
 	return ports, nil
 }
 
-// Bind stores a binding in the place of what the port had. A binding without
-// an owner is its own: the document's form asks for a name and a UUID.
-func (u *Update) Bind(b *binding.Binding) error {
-	if err := checkName(BindingKind, b.Port); err != nil {
-		return err
-	}
+// Bind stores a binding in the place of what the port had, and with it the
+// filter own if that is not nil. Before that it calls enforce, which puts it in
+// force, or may be nil: if that fails, nothing is stored. A binding without an
+// owner is its own: the document's form asks for a name and a UUID.
+func (u *Update) Bind(b *binding.Binding, own *Filter, enforce func() error) (Change, error) {
 	whole := *b
 	if whole.OwnerName == "" {
 		whole.OwnerName = b.Port
@@ -237,14 +272,41 @@ func (u *Update) Bind(b *binding.Binding) error {
 			whole.OwnerUUID = old.OwnerUUID
 		}
 	}
-	return u.backend.Write(BindingKind, b.Port, []byte(binding.Format(&whole)))
+	c, err := u.writing(BindOp, BindingKind, b.Port, join([]byte(binding.Format(&whole)), note{}))
+	if err != nil {
+		return 0, err
+	}
+	changes := []*change{c}
+	if own == nil {
+		return Unchanged, u.commit(enforce, changes...)
+	}
+	d, err := u.defining(DefineOp, own)
+	if err != nil {
+		return 0, err
+	}
+	if d.changes() {
+		changes = []*change{d.change, c}
+	}
+	if err := u.commit(enforce, changes...); err != nil {
+		return 0, err
+	}
+	return d.outcome(u)
 }
 
-// Unbind removes a binding; ErrNotFound if there is none.
-func (u *Update) Unbind(port string) error {
-	err := u.backend.Remove(BindingKind, port)
-	if errors.Is(err, fs.ErrNotExist) {
-		return notFound(fmt.Sprintf("port %q is not bound; \"tapgate list\" shows what is", port))
+// Unbind removes a binding; ErrNotFound if there is none. Before that it calls
+// release, which stops guarding the port, or may be nil: if that fails, the
+// binding stays. It is told whether there is one: a port may be guarded without.
+func (u *Update) Unbind(port string, release func(stored bool) error) error {
+	c, err := u.removing(UnbindOp, BindingKind, port)
+	if err != nil {
+		return err
 	}
-	return err
+	stored := c.old != nil
+	switch {
+	case !stored && (release == nil || checkName(BindingKind, port) != nil):
+		return u.missing(BindingKind, port)
+	case release == nil:
+		return u.commit(nil, c)
+	}
+	return u.commit(func() error { return release(stored) }, c)
 }

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// setAside takes a document that cannot be read out of the way, without losing
+// it, and says so.
+func (u *Update) setAside(kind Kind, name string, fault error) error {
+	c, err := u.removing(SetAsideOp, kind, name)
+	if err != nil {
+		return errors.Join(fault, err)
+	}
+	c.Detail = shorten(fault.Error(), maxDetail)
+	place := ""
+	c.apply = func() (err error) {
+		place, err = u.backend.SetAside(kind, name)
+		return err
+	}
+	if err := u.commit(nil, c); err != nil {
+		return fmt.Errorf("%w\nit could not be set aside: %w", fault, err)
+	}
+	fault = fmt.Errorf("%w; the file was set aside as %s", fault, place)
+	u.aside = append(u.aside, fault)
+	return fault
+}
+
+// Aside tells what was set aside, and why.
+func (u *Update) Aside() []error { return u.aside }
+
+// Repair makes good what a crash or a fault of the disk left: it adds the results
+// of interrupted changes and sets aside every document that cannot be read.
+func (u *Update) Repair() error {
+	if err := u.recover(); err != nil {
+		return err
+	}
+	if _, _, err := u.Filters(); err != nil {
+		return err
+	}
+	_, _, err := u.Bindings()
+	return err
+}
