@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,6 +108,95 @@ func TestNamesCannotLeaveTheStore(t *testing.T) {
 	})
 }
 
+func TestDraftsAreNoDocumentsYet(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b Backend) {
+		defer locked(t, b, true)()
+		reads := func(want string) {
+			t.Helper()
+			if text, err := b.Read(FilterKind, "a"); err != nil || string(text) != want {
+				t.Errorf("the document is %q (%v), want %q", text, err, want)
+			}
+			if names, err := b.Names(FilterKind); err != nil || len(names) != 1 {
+				t.Errorf("the documents are %q (%v)", names, err)
+			}
+		}
+		if err := b.Write(FilterKind, "a", []byte("old")); err != nil {
+			t.Fatal(err)
+		}
+		for want, end := range map[string]func(Draft) error{
+			"old": func(d Draft) error { return nil },
+			"new": func(d Draft) error { return d.Commit() },
+		} {
+			if err := b.Write(FilterKind, "a", []byte("old")); err != nil {
+				t.Fatal(err)
+			}
+			d, err := b.Prepare(FilterKind, "a", []byte("new"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			reads("old")
+			if err := end(d); err != nil {
+				t.Error(err)
+			}
+			d.Discard()
+			reads(want)
+		}
+	})
+}
+
+func TestWhatIsSetAsideIsGoneAndNotLost(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b Backend) {
+		defer locked(t, b, true)()
+		places := map[string]bool{}
+		for _, name := range []string{"a", "a", strings.Repeat("n", 245)} {
+			if err := b.Write(FilterKind, name, []byte("text")); err != nil {
+				t.Fatal(err)
+			}
+			place, err := b.SetAside(FilterKind, name)
+			if err != nil || places[place] {
+				t.Errorf("the place is %q (%v)", place, err)
+			}
+			places[place] = true
+			if _, err := b.Read(FilterKind, name); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it is still there: %v", err)
+			}
+		}
+		for _, name := range []string{"a", "../x"} {
+			if _, err := b.SetAside(FilterKind, name); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("setting %s aside: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestJournalGrowsAndForgetsTheOldest(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b Backend) {
+		defer locked(t, b, true)()
+		if text, err := b.Journal(1 << 30); err != nil || len(text) > 0 {
+			t.Errorf("a new journal is %q (%v)", text, err)
+		}
+		const length = 16 << 10
+		var want []byte
+		for n := range 3 * JournalSize / length {
+			line := append(bytes.Repeat([]byte{'a' + byte(n%26)}, length-1), '\n')
+			if err := b.Append(line); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, line...)
+		}
+		all, err := b.Journal(1 << 30)
+		if err != nil || len(all) < JournalSize || len(all) > 2*JournalSize+length || !bytes.HasSuffix(want, all) {
+			t.Errorf("the journal has %d bytes (%v), or the wrong ones", len(all), err)
+		}
+		for _, most := range []int64{0, 1, length, length + 1, 10*length - 1, JournalSize + 5*length} {
+			end, err := b.Journal(most)
+			if err != nil || int64(len(end)) > most || int64(len(end)) < most-2*length || len(end)%length != 0 || !bytes.HasSuffix(want, end) {
+				t.Errorf("its last %d bytes are %d (%v), or the wrong ones", most, len(end), err)
+			}
+		}
+	})
+}
+
 func TestWritersExcludeEveryoneReadersShare(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b Backend) {
 		locked(t, b, true)() // a store that was written to
@@ -170,6 +260,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if dir := os.Getenv(changeEnv); dir != "" {
+		changeForEver(New(NewFiles(dir)))
 	}
 	os.Exit(m.Run())
 }

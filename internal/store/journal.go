@@ -124,27 +124,38 @@ func decodeLine(line []byte) (e Entry, err error) {
 	return read.Entry, nil
 }
 
+// journal is what was read of one.
+type journal struct {
+	entries []Entry
+	// faults tell of the lines that cannot be read.
+	faults []error
+	// last is the highest number of a change.
+	last int64
+}
+
 // readJournal puts the lines of a journal together. A change whose end is not
-// there has no result. Lines that cannot be read are left out and reported; a
-// last one without its line feed never came to be.
-func readJournal(text []byte) (entries []Entry, faults []error) {
+// there has no result. A last line without its line feed never came to be.
+func readJournal(text []byte) (j journal) {
 	open := map[int64]int{}
 	for number := 1; ; number++ {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		if !whole {
-			return entries, faults
+			return j
 		}
 		text = rest
 		e, err := decodeLine(line)
+		if err != nil {
+			j.faults = append(j.faults, fmt.Errorf("line %d of the journal cannot be read: %w", number, err))
+			continue
+		}
+		j.last = max(j.last, e.ID)
 		at, isOpen := open[e.ID]
 		switch {
-		case err != nil:
-			faults = append(faults, fmt.Errorf("line %d of the journal cannot be read: %w", number, err))
 		case e.Operation != "":
-			open[e.ID] = len(entries)
-			entries = append(entries, e)
+			open[e.ID] = len(j.entries)
+			j.entries = append(j.entries, e)
 		case isOpen:
-			entries[at].Result, entries[at].Detail = e.Result, e.Detail
+			j.entries[at].Result, j.entries[at].Detail = e.Result, e.Detail
 			delete(open, e.ID)
 		}
 	}

@@ -43,16 +43,16 @@ func TestJournalIsReadBack(t *testing.T) {
 		"a later form": {[][]byte{newer, line(5, DefineOp, "")}, []read{{5, ""}}, []string{"line 1 of the journal cannot be read: a newer tapgate wrote it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			entries, faults := readJournal(bytes.Join(test.text, nil))
+			j := readJournal(bytes.Join(test.text, nil))
 			var got []read
-			for _, e := range entries {
+			for _, e := range j.entries {
 				got = append(got, read{e.ID, e.Result})
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
 			var said []string
-			for _, f := range faults {
+			for _, f := range j.faults {
 				said = append(said, f.Error())
 			}
 			if diff := cmp.Diff(test.faults, said); diff != "" {
@@ -115,12 +115,12 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte("\n{}\n{\"form\":1,\"check\":\"00000000\"}\n"))
 	f.Add([]byte(strings.Repeat("[", 1000)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		entries, faults := readJournal(text)
-		if len(entries)+len(faults) > bytes.Count(text, []byte("\n")) {
-			t.Fatalf("%d entries and %d faults in %q", len(entries), len(faults), text)
+		j := readJournal(text)
+		if len(j.entries)+len(j.faults) > bytes.Count(text, []byte("\n")) {
+			t.Fatalf("%d entries and %d faults in %q", len(j.entries), len(j.faults), text)
 		}
 		text = append(text, '\n')
-		more, _ := readJournal(append(append(text, line(9, DefineOp, "")...), line(9, "", Failed)...))
+		more := readJournal(append(append(text, line(9, DefineOp, "")...), line(9, "", Failed)...)).entries
 		if len(more) == 0 || more[len(more)-1].ID != 9 || more[len(more)-1].Result != Failed {
 			t.Fatalf("behind %q the change is %+v", text, more)
 		}

@@ -67,17 +67,16 @@ func (u *Update) recover() error {
 	if err != nil {
 		return err
 	}
-	entries, faults := readJournal(text)
-	if len(entries) == 0 && len(faults) > 0 {
+	j := readJournal(text)
+	if j.last == 0 && len(j.faults) > 0 {
 		if text, err = u.backend.Journal(wholeJournal); err != nil {
 			return err
 		}
-		entries, _ = readJournal(text)
+		j = readJournal(text)
 	}
 	var lines []byte
-	for i := range entries {
-		e := &entries[i]
-		u.last = max(u.last, e.ID)
+	for i := range j.entries {
+		e := &j.entries[i]
 		if e.Result == "" {
 			if err := u.resolve(e); err != nil {
 				return err
@@ -90,7 +89,7 @@ func (u *Update) recover() error {
 			return err
 		}
 	}
-	u.recovered = true
+	u.recovered, u.last = true, j.last
 	return nil
 }
 
@@ -125,13 +124,13 @@ func (v *View) History() (entries []Entry, faults []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	entries, faults = readJournal(text)
-	for i := range entries {
-		if entries[i].Result == "" {
-			if err := v.resolve(&entries[i]); err != nil {
+	j := readJournal(text)
+	for i := range j.entries {
+		if j.entries[i].Result == "" {
+			if err := v.resolve(&j.entries[i]); err != nil {
 				return nil, nil, err
 			}
 		}
 	}
-	return entries, faults, nil
+	return j.entries, j.faults, nil
 }

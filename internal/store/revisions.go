@@ -151,11 +151,11 @@ func (u *Update) pruneRevisions() {
 	if err != nil {
 		return
 	}
-	entries, faults := readJournal(text)
-	if len(faults) > 0 {
+	j := readJournal(text)
+	if len(j.faults) > 0 {
 		return // what a damaged line named must not go
 	}
-	wanted := revisionsToKeep(entries)
+	wanted := revisionsToKeep(j.entries)
 	names, _ := u.backend.Names(RevisionKind)
 	for _, name := range names {
 		if !wanted[name] {

@@ -1,0 +1,263 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"tapgate/nwfilter"
+	"tapgate/nwfilter/binding"
+)
+
+// withOwnMounts runs fn where what it mounts is its own, and ends with it.
+func withOwnMounts(t *testing.T, fn func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // the thread, and its mounts, end with the goroutine
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			t.Error(err)
+			return
+		}
+		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		fn()
+	}()
+	<-done
+}
+
+func (k kept) mount(source, kind string, flags uintptr, options string) {
+	k.Helper()
+	if err := unix.Mount(source, k.dir, kind, flags, options); err != nil {
+		k.Error(err)
+		runtime.Goexit()
+	}
+}
+
+// documents are all texts that count, by path.
+func (k kept) documents() map[string]string {
+	k.Helper()
+	found := map[string]string{}
+	for _, kind := range []Kind{FilterKind, BindingKind} {
+		files, err := os.ReadDir(filepath.Join(k.dir, string(kind)))
+		if err != nil {
+			k.Error(err)
+		}
+		for _, f := range files {
+			if !strings.HasPrefix(f.Name(), tempPrefix) {
+				found[string(kind)+"/"+f.Name()] = read(k.T, filepath.Join(k.dir, string(kind), f.Name()))
+			}
+		}
+	}
+	return found
+}
+
+// attempts are changes of everything, each of which tells how often a port was
+// touched.
+func attempts() map[string]func(u *Update, touched *int) error {
+	large, _ := ParseFilter([]byte(doc("a", "<!--"+strings.Repeat("x", 10_000)+"-->"+ref("b"))), "", false)
+	fresh, _ := ParseFilter([]byte(doc("fresh", "")), "", false)
+	b := &binding.Binding{Port: "vnet0", MAC: []byte{0x52, 0x54, 0, 0, 0, 2}, Filter: "fresh",
+		Parameters: []nwfilter.Parameter{{Name: "X", Value: strings.Repeat("y", 5000)}}}
+	return map[string]func(u *Update, touched *int) error{
+		"define":   func(u *Update, _ *int) error { _, err := u.Define(large); return err },
+		"undefine": func(u *Update, _ *int) error { return u.Undefine("unused", false) },
+		"rollback": func(u *Update, _ *int) error {
+			f, err := u.Revision("a", "")
+			if err == nil {
+				_, err = u.Rollback(f)
+			}
+			return err
+		},
+		"bind": func(u *Update, touched *int) error {
+			_, err := u.Bind(b, fresh, func() error { *touched++; return nil })
+			return err
+		},
+		"unbind": func(u *Update, touched *int) error {
+			return u.Unbind("vnet0", func(bool) error { *touched++; return nil })
+		},
+		"set aside": func(u *Update, _ *int) error {
+			_, err := u.Filter("broken")
+			fault, why, failed := strings.Cut(err.Error(), "\nit could not be set aside: ")
+			if !strings.Contains(fault, `the stored filter "broken" cannot be read: `) {
+				return err
+			}
+			if failed {
+				return errors.New(why)
+			}
+			return nil
+		},
+	}
+}
+
+// prepare makes a state with something of everything.
+func (k kept) prepare() {
+	k.Helper()
+	k.define(doc("a", ""), "")
+	k.define(doc("a", ref("clean-traffic")), "")
+	k.define(doc("unused", ""), "")
+	k.bind("vnet0", "a")
+}
+
+// fillPage makes the journal end so many bytes before the end of a page.
+func (k kept) fillPage(room int) {
+	k.Helper()
+	path := filepath.Join(k.dir, journalName)
+	text := read(k.T, path)
+	e := ended{Form: journalForm, ID: 1, Result: Done} // of a change that has ended
+	page := os.Getpagesize()
+	length := 2*page - len(text)%page - room
+	e.Detail = strings.Repeat(".", length-len(encodeLine(e))-len(`,"detail":""`))
+	k.put(path, text+string(encodeLine(e)))
+}
+
+func TestFullDisk(t *testing.T) {
+	withOwnMounts(t, func() {
+		for name, attempt := range attempts() {
+			failures, successes := 0, 0
+			for _, room := range []int{0, 200, 600, 4000} {
+				for _, free := range []int{0, 1, 2, 3, 5, 8} {
+					if runOnFullDisk(t, fmt.Sprintf("%s with %d pages and %d bytes", name, free, room), attempt, room, free) {
+						successes++
+					} else {
+						failures++
+					}
+				}
+			}
+			t.Logf("%s failed %d times and succeeded %d times", name, failures, successes)
+			if failures == 0 || successes == 0 {
+				t.Errorf("%s failed %d times and succeeded %d times: both must be seen", name, failures, successes)
+			}
+		}
+	})
+}
+
+// runOnFullDisk tells whether an attempt succeeds where there is only so much
+// space: room bytes in the journal's last page, and free pages.
+func runOnFullDisk(t *testing.T, name string, attempt func(*Update, *int) error, room, free int) bool {
+	k := newStore(t)
+	if err := os.Mkdir(k.dir, 0o700); err != nil {
+		t.Error(err)
+	}
+	k.mount("tmpfs", "tmpfs", 0, "size=512k,mode=700")
+	k.prepare()
+	if strings.HasPrefix(name, "set aside") {
+		k.put(k.path(FilterKind, "broken"), "<filter")
+	}
+	k.fillPage(room)
+	before := k.documents()
+	filler := k.fill(free)
+	touched := 0
+	err := k.update(func(u *Update) error { return attempt(u, &touched) })
+	after := k.documents()
+	switch {
+	case err == nil && maps.Equal(before, after):
+		t.Errorf("%s says that it succeeded", name)
+	case err != nil && (!strings.Contains(err.Error(), "there is no space left; make room and try again") || strings.Contains(err.Error(), "\n")):
+		t.Errorf("%s says %q", name, err)
+	case err != nil && (!maps.Equal(before, after) || touched > 0):
+		t.Errorf("%s failed, but changed something (%d ports): %s", name, touched, cmp.Diff(before, after))
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Error(err)
+	}
+	k.define(doc("next", ""), "") // with room again all goes on
+	list := k.history()
+	recorded := list[4 : len(list)-1]
+	done := len(recorded) > 0 && !slices.ContainsFunc(recorded, func(e string) bool { return !strings.Contains(e, ", done") })
+	if done != (err == nil) {
+		t.Errorf("%s ended with %v, and the journal says %.1000q", name, err, recorded)
+	}
+	if text, ok := before["filters/broken.xml"]; ok && after["filters/broken.xml"] != text && k.asideTexts()["filters/broken.xml"] != text {
+		t.Errorf("%s lost a text", name)
+	}
+	if err := unix.Unmount(k.dir, 0); err != nil {
+		t.Error(err)
+	}
+	return err == nil
+}
+
+// fill leaves so many pages free.
+func (k kept) fill(pages int) (filler string) {
+	k.Helper()
+	filler = filepath.Join(k.dir, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		k.Error(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, os.Getpagesize()))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		k.Error(err)
+	}
+	info, err := f.Stat()
+	if err == nil {
+		err = f.Truncate(info.Size() - int64(pages*os.Getpagesize()))
+	}
+	if err != nil {
+		k.Error(err)
+	}
+	return filler
+}
+
+func TestReadOnlyStateDirectory(t *testing.T) {
+	withOwnMounts(t, func() {
+		k := newStore(t)
+		k.prepare()
+		before := k.documents()
+		history := k.history()
+		k.mount(k.dir, "", unix.MS_BIND, "")
+		k.mount("", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+		want := fmt.Sprintf("cannot write to the state directory %s: the file system is read-only; make it writable, or choose another directory with --state-dir", k.dir)
+		for name, attempt := range attempts() {
+			touched := 0
+			err := k.update(func(u *Update) error { return attempt(u, &touched) })
+			if err == nil || err.Error() != want || touched > 0 {
+				t.Errorf("%s says %v and touched %d ports", name, err, touched)
+			}
+		}
+		if diff := cmp.Diff(before, k.documents()); diff != "" {
+			t.Error(diff)
+		}
+		k.filter("a")
+		k.expectHistory(history...)
+		if err := unix.Unmount(k.dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStateDirectoryIsNobodyElses(t *testing.T) {
+	k := newStore(t)
+	k.prepare()
+	k.define(doc("broken", ""), "")
+	err := filepath.WalkDir(k.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %v", path, info.Mode())
+		}
+		return err
+	})
+	k.expect(err, "")
+}
