@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +68,54 @@ func (t *tool) completePort(c *cobra.Command, args []string, _ string) ([]string
 		})
 	}
 	return ports, cobra.ShellCompDirectiveNoFileComp
+}
+
+// changedNames are the names that the journal has of a kind, or of all.
+func (t *tool) changedNames(c *cobra.Command, args []string, kinds ...store.Kind) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if len(args) == 0 {
+		t.view(c, func(v *store.View) {
+			entries, _, _ := v.History()
+			for _, e := range entries {
+				if slices.Contains(kinds, e.Kind) {
+					names = append(names, e.Name)
+				}
+			}
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeChanged completes a port or filter that was changed.
+func (t *tool) completeChanged(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return t.changedNames(c, args, store.FilterKind, store.BindingKind)
+}
+
+// completeFormerFilter completes a filter that was changed, defined or not.
+func (t *tool) completeFormerFilter(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return t.changedNames(c, args, store.FilterKind)
+}
+
+func anyRevision(r store.Revision) bool    { return r.Kept }
+func formerRevision(r store.Revision) bool { return r.Kept && !r.Current }
+
+// completeRevision completes a revision of the filter that is the argument.
+func (t *tool) completeRevision(keep func(store.Revision) bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var found []string
+		if len(args) > 0 {
+			t.view(c, func(v *store.View) {
+				list, _ := v.Revisions(args[0])
+				for _, r := range list {
+					if keep(r) {
+						found = append(found, cobra.CompletionWithDesc(store.Short(r.Digest), r.Summary))
+					}
+				}
+			})
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
 }
 
 // completeDevice completes any network device.

@@ -16,6 +16,6 @@ of a built-in one.`,
 		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFilterDefineCommand(t), newFilterListCommand(t), newFilterDumpCommand(t), newFilterUndefineCommand(t))
+	c.AddCommand(newFilterDefineCommand(t), newFilterListCommand(t), newFilterDumpCommand(t), newFilterUndefineCommand(t), newFilterRollbackCommand(t))
 	return c
 }

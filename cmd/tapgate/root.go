@@ -134,7 +134,8 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	}
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
-		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newSetsCommand(t), newSettingsCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t),
+		newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

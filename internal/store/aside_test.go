@@ -129,7 +129,7 @@ func TestReplacedFilterThatCannotBeReadIsKept(t *testing.T) {
 		t.Errorf("%d of 2 texts are set aside (%v)", found, err)
 	}
 	k.expectHistory(
-		"define a:  → 0 rules, 0 references, done",
+		"define a:  → 0 rules, done",
 		`set aside a: unreadable → , done the stored filter "a" cannot be read: `+k.path(FilterKind, "a")+`:1:1: text outside of the outermost element`,
 		"define a:  → 0 rules, 1 reference, done",
 		`set aside a: unreadable → , done the stored filter "a" cannot be read: `+k.path(FilterKind, "a")+`:1:1: text outside of the outermost element`,

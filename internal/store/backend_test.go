@@ -175,7 +175,7 @@ func TestJournalGrowsAndForgetsTheOldest(t *testing.T) {
 		if text, err := b.Journal(1 << 30); err != nil || len(text) > 0 {
 			t.Errorf("a new journal is %q (%v)", text, err)
 		}
-		const length = 16 << 10
+		const length = 48 << 10
 		var want []byte
 		for n := range 3 * JournalSize / length {
 			line := append(bytes.Repeat([]byte{'a' + byte(n%26)}, length-1), '\n')

@@ -136,7 +136,11 @@ func summary(kind Kind, stored []byte) string {
 			return "unreadable"
 		}
 		refs := len(references(f))
-		return counted(len(f.Entries)-refs, "rule") + ", " + counted(refs, "reference")
+		entries := counted(len(f.Entries)-refs, "rule")
+		if refs > 0 {
+			entries += ", " + counted(refs, "reference")
+		}
+		return entries
 	case BindingKind:
 		list, _ := binding.Parse(stored, "", nwfilter.Options{Lenient: true})
 		if len(list) != 1 {

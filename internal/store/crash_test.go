@@ -49,7 +49,7 @@ func changeForEver(s *Store) {
 					return u.Unbind(port, nil)
 				}
 			case choice == 3:
-				if f, err := u.Revision(name, ""); err == nil {
+				if f, _, err := u.Revision(name, ""); err == nil {
 					op = RollbackOp
 					_, err = u.Rollback(f)
 					return err

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"tapgate/internal/lab"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
 )
@@ -22,24 +23,16 @@ import (
 // withOwnMounts runs fn where what it mounts is its own, and ends with it.
 func withOwnMounts(t *testing.T, fn func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a file system needs root")
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // the thread, and its mounts, end with the goroutine
-		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-			t.Error(err)
-			return
-		}
-		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
-			t.Error(err)
-			return
-		}
+	err := lab.WithOwnMounts(func() error {
 		fn()
-	}()
-	<-done
+		return nil
+	})
+	if errors.Is(err, lab.ErrNeedsRoot) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func (k kept) mount(source, kind string, flags uintptr, options string) {
@@ -79,7 +72,7 @@ func attempts() map[string]func(u *Update, touched *int) error {
 		"define":   func(u *Update, _ *int) error { _, err := u.Define(large); return err },
 		"undefine": func(u *Update, _ *int) error { return u.Undefine("unused", false) },
 		"rollback": func(u *Update, _ *int) error {
-			f, err := u.Revision("a", "")
+			f, _, err := u.Revision("a", "")
 			if err == nil {
 				_, err = u.Rollback(f)
 			}

@@ -13,13 +13,13 @@ func TestTornLineIsCutOffAndKept(t *testing.T) {
 	whole := read(t, path)
 	torn := string(line(2, DefineOp, "")[:50])
 	k.put(path, whole+torn)
-	want := "define a:  → 0 rules, 0 references, done"
+	want := "define a:  → 0 rules, done"
 	k.expectHistory(want)
 	if read(t, path) != whole+torn {
 		t.Error("a reader repaired the journal")
 	}
 	k.define(doc("b", ""), "")
-	k.expectHistory(want, "define b:  → 0 rules, 0 references, done")
+	k.expectHistory(want, "define b:  → 0 rules, done")
 	if got := k.asideTexts(); len(got) != 1 || got[journalName] != torn {
 		t.Errorf("set aside is %q", got)
 	}
@@ -35,7 +35,7 @@ func TestJournalThatIsNoneIsSetAside(t *testing.T) {
 	garbage := strings.Repeat("\x00", 3*longestLine)
 	k.put(path, garbage)
 	k.define(doc("b", ""), "")
-	k.expectHistory("define b:  → 0 rules, 0 references, done")
+	k.expectHistory("define b:  → 0 rules, done")
 	if got := k.asideTexts(); len(got) != 1 || got[journalName] != garbage {
 		t.Errorf("set aside are %d texts", len(got))
 	}

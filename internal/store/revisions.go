@@ -85,12 +85,21 @@ func (v *View) Revisions(name string) ([]Revision, error) {
 // minPrefix is the shortest beginning of a digest that names a revision.
 const minPrefix = 4
 
-// Revision is a text that a filter had, by the beginning of its digest, or with
+// Revision reads a text that a filter had: by the beginning of its digest, or with
 // "" the newest that it does not have now. ErrNotFound if there is none.
-func (v *View) Revision(name, prefix string) (*Filter, error) {
+func (v *View) Revision(name, prefix string) (*Filter, Revision, error) {
+	r, err := v.findRevision(name, prefix)
+	if err != nil {
+		return nil, r, err
+	}
+	f, err := v.readRevision(name, r)
+	return f, r, err
+}
+
+func (v *View) findRevision(name, prefix string) (Revision, error) {
 	list, err := v.Revisions(name)
 	if err != nil {
-		return nil, err
+		return Revision{}, err
 	}
 	var found []Revision
 	for _, r := range list {
@@ -100,24 +109,28 @@ func (v *View) Revision(name, prefix string) (*Filter, error) {
 	}
 	hint := fmt.Sprintf("\"tapgate history %s\" shows what it had", name)
 	switch {
-	case len(found) == 0 && prefix == "":
+	case prefix != "" && len(prefix) < minPrefix:
+		return Revision{}, fmt.Errorf("%q is too short to name a text; give %d digits or more", prefix, minPrefix)
+	case len(found) == 0 && len(list) == 0:
 		if _, err := v.Filter(name); errors.Is(err, ErrNotFound) {
-			return nil, err
+			return Revision{}, err
 		}
-		return nil, notFound(fmt.Sprintf("filter %q had no other text that is known", name))
+		return Revision{}, notFound(fmt.Sprintf("of filter %q no other text is known", name))
+	case len(found) == 0 && prefix == "":
+		return Revision{}, notFound(fmt.Sprintf("of filter %q no other text is known", name))
 	case len(found) == 0:
-		return nil, notFound(fmt.Sprintf("filter %q had no text %q; %s", name, prefix, hint))
+		return Revision{}, notFound(fmt.Sprintf("filter %q had no text %q; %s", name, prefix, hint))
 	case len(found) > 1 && prefix != "":
-		return nil, fmt.Errorf("%q is the beginning of %d texts of filter %q; give more of it", prefix, len(found), name)
+		return Revision{}, fmt.Errorf("%q is the beginning of %d texts of filter %q; give more of it", prefix, len(found), name)
 	case !found[0].Kept:
-		return nil, fmt.Errorf("the text %s of filter %q is not kept any more; %s", Short(found[0].Digest), name, hint)
+		return Revision{}, fmt.Errorf("the text %s of filter %q is not kept any more; %s", Short(found[0].Digest), name, hint)
 	}
-	return v.revision(name, found[0])
+	return found[0], nil
 }
 
-// revision reads a kept text. Where the text has no UUID, a filter that is not
+// readRevision reads a kept text. Where the text has no UUID, a filter that is not
 // stored any more gets back the one that it had.
-func (v *View) revision(name string, r Revision) (*Filter, error) {
+func (v *View) readRevision(name string, r Revision) (*Filter, error) {
 	kind, at := RevisionKind, r.Digest
 	if r.Current {
 		kind, at = FilterKind, name
