@@ -20,9 +20,9 @@ func newHistoryCommand(t *tool) *cobra.Command {
 text to which, and what came of it. With the name of a port or a filter it shows only
 the changes of that.
 
-The texts of a filter are named by the beginning of their digests: "tapgate filter
-rollback NAME --to REVISION" brings one back, "tapgate filter dump NAME --revision
-REVISION" prints it.
+The texts of a filter are named by the beginning of their digests, the SHA-256 of the
+stored file: "tapgate filter rollback NAME --to REVISION" brings one back, "tapgate
+filter dump --source NAME --revision REVISION" prints it.
 
 A change is written down before it is made, and again when it has been made. One
 that a crash interrupted is shown as what became of it. Who became root by logging
@@ -30,7 +30,7 @@ in as somebody else is shown by both names: as the kernel knows it (the login of
 session), or else as sudo says it.
 
 The journal is the file "journal" in the state directory; with "journal.1", the one
-before, it holds some 8,000 changes or more. The former texts of filters are kept in
+before, it holds some 7,000 changes or more. The former texts of filters are kept in
 "revisions" while the journal names them: 100 of each filter, and 64 MiB of all.`,
 		Example: `  tapgate history
   tapgate history my-filter

@@ -5,6 +5,12 @@ import (
 	"fmt"
 )
 
+// asideHints say how to go on.
+var asideHints = map[Kind]string{
+	FilterKind:  "correct it there and define it again",
+	BindingKind: "bind the port again",
+}
+
 // setAside takes a document that cannot be read out of the way, without losing
 // it, and says so.
 func (u *Update) setAside(kind Kind, name string, fault error) error {
@@ -21,7 +27,7 @@ func (u *Update) setAside(kind Kind, name string, fault error) error {
 	if err := u.commit(nil, c); err != nil {
 		return fmt.Errorf("%w\nit could not be set aside: %w", fault, err)
 	}
-	fault = fmt.Errorf("%w; the file was set aside as %s", fault, place)
+	fault = fmt.Errorf("%w; it was set aside as %s: %s", fault, place, asideHints[kind])
 	u.aside = append(u.aside, fault)
 	return fault
 }

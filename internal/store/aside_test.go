@@ -81,7 +81,7 @@ func TestWhatCannotBeReadIsSetAside(t *testing.T) {
 	}
 	all := errors.Join(said...).Error()
 	for _, want := range []string{
-		`the stored filter "later" cannot be read: a newer tapgate wrote it, in form 2; this one reads up to form 1; the file was set aside as ` + k.dir + "/aside/2",
+		`the stored filter "later" cannot be read: a newer tapgate wrote it, in form 2; this one reads up to form 1; it was set aside as ` + k.dir + "/aside/2",
 		`the stored binding of "vnet2" cannot be read: a newer tapgate wrote it, in form 9`,
 		`the stored filter "empty" cannot be read: `,
 	} {

@@ -63,7 +63,7 @@ type Backend interface {
 }
 
 // JournalSize is how many bytes of the journal are kept at least. It holds
-// about 8,000 changes.
+// about 7,000 changes.
 const JournalSize = 4 << 20
 
 // Draft is a document that is kept and not yet in its place.

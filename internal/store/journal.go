@@ -127,7 +127,7 @@ func decodeLine(line []byte) (e Entry, err error) {
 // journal is what was read of one.
 type journal struct {
 	entries []Entry
-	// faults tell of the lines that cannot be read.
+	// faults tell of the lines that cannot be read or are not there.
 	faults []error
 	// last is the highest number of a change.
 	last int64
@@ -147,6 +147,9 @@ func readJournal(text []byte) (j journal) {
 		if err != nil {
 			j.faults = append(j.faults, fmt.Errorf("line %d of the journal cannot be read: %w", number, err))
 			continue
+		}
+		if j.last > 0 && e.ID > j.last+1 {
+			j.faults = append(j.faults, fmt.Errorf("the journal lacks the changes %d to %d before line %d", j.last+1, e.ID-1, number))
 		}
 		j.last = max(j.last, e.ID)
 		at, isOpen := open[e.ID]
