@@ -16,9 +16,9 @@ func newHistoryCommand(t *tool) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "history [PORT|FILTER]",
 		Short: "Show who changed what, and when",
-		Long: `Shows the changes of filters and bindings, the newest first: when, by whom, from which
-text to which, and what came of it. With the name of a port or a filter it shows only
-the changes of that.
+		Long: `Shows the changes of filters, bindings and settings, the newest first: when, by whom,
+from which text to which, and what came of it. With the name of a port or a filter it
+shows only the changes of that, with "host" those of the host's settings.
 
 The texts of a filter are named by the beginning of their digests, the SHA-256 of the
 stored file: "tapgate filter rollback NAME --to REVISION" brings one back, "tapgate
@@ -127,7 +127,7 @@ func (w *wantedHistory) choose(entries []store.Entry) (chosen []store.Entry, old
 // entryShown is an entry for programs.
 type entryShown struct {
 	store.Entry
-	// Kind is "filter" or "port".
+	// Kind is "filter", "port" or "settings".
 	Kind string `json:"kind"`
 }
 
@@ -157,13 +157,20 @@ func (t *tool) printHistory(entries []store.Entry, wanted *wantedHistory, asJSON
 		if e.Kind == store.FilterKind {
 			from, to = orDash(store.Short(e.Before.Digest)), orDash(store.Short(e.After.Digest))
 		}
-		rows.add(localTime(e.Time), e.By.String(), fmt.Sprintf("%s %s %s", e.Operation, e.Kind.Thing(), e.Name), from, to, resultText(&e))
+		rows.add(localTime(e.Time), e.By.String(), changeText(&e), from, to, resultText(&e))
 	}
 	rows.flush(t.stdout, "")
 	if older > 0 {
 		fmt.Fprintf(t.stderr, "note: %s not shown; --limit 0 shows all\n", plural(older, "older change"))
 	}
 	return nil
+}
+
+func changeText(e *store.Entry) string {
+	if e.Kind == store.SettingsKind {
+		return string(e.Operation) + " the host's settings"
+	}
+	return fmt.Sprintf("%s %s %s", e.Operation, e.Kind.Thing(), e.Name)
 }
 
 // resultText is what came of a change: what there is now, or what went wrong.

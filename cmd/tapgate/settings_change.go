@@ -24,7 +24,7 @@ type settingsChange struct {
 // changeSettings stores values, the host's or a port's, and puts them in force,
 // all under the store's lock.
 func (t *tool) changeSettings(ctx context.Context, port string, assignments []settings.Assignment, names map[string]bool, asJSON bool) error {
-	return t.store().Update(ctx, func(u *store.Update) error {
+	return t.update(ctx, func(u *store.Update) error {
 		c := &settingsChange{t, u, assignments, names, asJSON}
 		if port != "" {
 			return c.ofPort(ctx, port)

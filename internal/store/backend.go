@@ -25,8 +25,11 @@ var kinds = []Kind{FilterKind, BindingKind, SettingsKind, RevisionKind}
 
 // Thing is what a document of the kind tells of, for people.
 func (k Kind) Thing() string {
-	if k == BindingKind {
+	switch k {
+	case BindingKind:
 		return "port"
+	case SettingsKind:
+		return "settings"
 	}
 	return strings.TrimSuffix(string(k), "s")
 }

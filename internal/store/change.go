@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"tapgate/internal/settings"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
 )
@@ -160,6 +161,12 @@ func summary(kind Kind, stored []byte) string {
 			words = append(words, name+"="+strings.Join(values[name], ","))
 		}
 		return strings.Join(words, " ")
+	case SettingsKind:
+		g, err := settings.ParseGiven(stored, "")
+		if err != nil {
+			return "unreadable"
+		}
+		return strings.Join(strings.Fields(string(g.Format())), " ")
 	}
 	return ""
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapgate/internal/lab"
+	"tapgate/internal/settings"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
 )
@@ -47,7 +48,7 @@ func (k kept) mount(source, kind string, flags uintptr, options string) {
 func (k kept) documents() map[string]string {
 	k.Helper()
 	found := map[string]string{}
-	for _, kind := range []Kind{FilterKind, BindingKind} {
+	for _, kind := range []Kind{FilterKind, BindingKind, SettingsKind} {
 		files, err := os.ReadDir(filepath.Join(k.dir, string(kind)))
 		if err != nil {
 			k.Error(err)
@@ -69,7 +70,10 @@ func attempts() map[string]func(u *Update, touched *int) error {
 	b := &binding.Binding{Port: "vnet0", MAC: []byte{0x52, 0x54, 0, 0, 0, 2}, Filter: "fresh",
 		Parameters: []nwfilter.Parameter{{Name: "X", Value: strings.Repeat("y", 5000)}}}
 	return map[string]func(u *Update, touched *int) error{
-		"define":   func(u *Update, _ *int) error { _, err := u.Define(large); return err },
+		"define": func(u *Update, _ *int) error { _, err := u.Define(large); return err },
+		"set": func(u *Update, _ *int) error {
+			return u.Set(settings.Given{"CTRL_TIMEOUT_UDP": {"60"}})
+		},
 		"undefine": func(u *Update, _ *int) error { return u.Undefine("unused", false) },
 		"rollback": func(u *Update, _ *int) error {
 			f, _, err := u.Revision("a", "")

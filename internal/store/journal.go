@@ -20,6 +20,7 @@ const (
 	UndefineOp Operation = "undefine"
 	BindOp     Operation = "bind"
 	UnbindOp   Operation = "unbind"
+	SetOp      Operation = "set"
 	SetAsideOp Operation = "set aside"
 )
 

@@ -36,6 +36,24 @@ func TestSettingsOfTheHost(t *testing.T) {
 	}
 }
 
+func TestSettingsAreWrittenDown(t *testing.T) {
+	k := newStore(t)
+	for _, udp := range []string{"60", "60", "5"} {
+		k.expect(k.update(func(u *Update) error { return u.Set(settings.Given{"CTRL_TIMEOUT_UDP": {udp}}) }), "")
+	}
+	k.expectHistory(
+		"set host:  → CTRL_TIMEOUT_UDP=60, done",
+		"set host: CTRL_TIMEOUT_UDP=60 → CTRL_TIMEOUT_UDP=5, done")
+}
+
+func TestSettingsOfALaterForm(t *testing.T) {
+	k := newStore(t)
+	k.expect(k.update(func(u *Update) error { return u.Set(nil) }), "")
+	k.put(k.path(SettingsKind, "host"), "# form 2\nCTRL_TIMEOUT_UDP=60\n")
+	_, err := k.settings()
+	k.expect(err, "a newer tapgate wrote it, in form 2")
+}
+
 func TestSettingsThatCannotBeRead(t *testing.T) {
 	k := newStore(t)
 	k.expect(k.update(func(u *Update) error { return u.Set(nil) }), "")

@@ -74,7 +74,7 @@ func (k kept) undefine(name string, force bool) error {
 }
 
 func (k kept) path(kind Kind, name string) string {
-	return filepath.Join(k.dir, string(kind), name+".xml")
+	return filepath.Join(k.dir, string(kind), name+kind.ending())
 }
 
 const (
