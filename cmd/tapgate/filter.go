@@ -12,7 +12,8 @@ clean-traffic, are always there; a stored filter of the same name takes the plac
 of a built-in one.`,
 		Example: `  tapgate filter define my-filter.xml
   tapgate filter list
-  tapgate filter dump clean-traffic`,
+  tapgate filter dump clean-traffic
+  tapgate filter rollback my-filter`,
 		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}

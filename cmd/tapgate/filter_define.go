@@ -18,7 +18,8 @@ func newFilterDefineCommand(t *tool) *cobra.Command {
 		Long: `Checks filters and stores them under their names. A filter that is stored already
 is replaced; it keeps its UUID if the document has none. Filters may reference what
 is not defined yet, but no references may lead back to where they began. "-" stands
-for the standard input.
+for the standard input. The earlier text is kept: "tapgate filter rollback" brings it
+back.
 
 Ports that are bound go on enforcing the earlier text, until "tapgate bind PORT"
 binds them again.`,

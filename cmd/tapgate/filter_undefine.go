@@ -18,7 +18,8 @@ func newFilterUndefineCommand(t *tool) *cobra.Command {
 		Long: `Removes a stored filter. That is refused while another filter or a binding names
 it, unless forced: ports go on enforcing what they enforce, but cannot be bound
 again. Where a stored filter took the place of a built-in one, the built-in one is
-there again; a built-in filter itself cannot be removed.`,
+there again; a built-in filter itself cannot be removed. "tapgate filter rollback NAME"
+brings a removed filter back.`,
 		Example:           "  tapgate filter undefine my-filter",
 		Args:              arguments(1, 1, "the name of a filter"),
 		ValidArgsFunction: t.completeFilter(storedFilter, cobra.ShellCompDirectiveNoFileComp),

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -128,14 +129,21 @@ func TestFullDisk(t *testing.T) {
 	withOwnMounts(t, func() {
 		for name, attempt := range attempts() {
 			failures, successes := 0, 0
-			for _, room := range []int{0, 200, 600, 4000} {
-				for _, free := range []int{0, 1, 2, 3, 5, 8} {
-					if runOnFullDisk(t, fmt.Sprintf("%s with %d pages and %d bytes", name, free, room), attempt, room, free) {
-						successes++
-					} else {
-						failures++
-					}
+			run := func(space string, fill func(kept) (undo func())) {
+				if runOnFullDisk(t, name+" with "+space, attempt, fill) {
+					successes++
+				} else {
+					failures++
 				}
+			}
+			for _, free := range []int{0, 1, 2, 3, 5, 8} {
+				for _, room := range []int{0, 200, 600, 4000} {
+					run(fmt.Sprintf("%d pages and %d bytes", free, room), func(k kept) func() {
+						k.fillPage(room)
+						return k.fill(free)
+					})
+				}
+				run(fmt.Sprintf("%d inodes", free), func(k kept) func() { return k.fillInodes(free) })
 			}
 			t.Logf("%s failed %d times and succeeded %d times", name, failures, successes)
 			if failures == 0 || successes == 0 {
@@ -145,21 +153,20 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// runOnFullDisk tells whether an attempt succeeds where there is only so much
-// space: room bytes in the journal's last page, and free pages.
-func runOnFullDisk(t *testing.T, name string, attempt func(*Update, *int) error, room, free int) bool {
+// runOnFullDisk tells whether an attempt succeeds where fill left only so much
+// space.
+func runOnFullDisk(t *testing.T, name string, attempt func(*Update, *int) error, fill func(kept) (undo func())) bool {
 	k := newStore(t)
 	if err := os.Mkdir(k.dir, 0o700); err != nil {
 		t.Error(err)
 	}
-	k.mount("tmpfs", "tmpfs", 0, "size=512k,mode=700")
+	k.mount("tmpfs", "tmpfs", 0, "size=512k,nr_inodes=100,mode=700")
 	k.prepare()
 	if strings.HasPrefix(name, "set aside") {
 		k.put(k.path(FilterKind, "broken"), "<filter")
 	}
-	k.fillPage(room)
 	before := k.documents()
-	filler := k.fill(free)
+	undo := fill(k)
 	touched := 0
 	err := k.update(func(u *Update) error { return attempt(u, &touched) })
 	after := k.documents()
@@ -171,9 +178,7 @@ func runOnFullDisk(t *testing.T, name string, attempt func(*Update, *int) error,
 	case err != nil && (!maps.Equal(before, after) || touched > 0):
 		t.Errorf("%s failed, but changed something (%d ports): %s", name, touched, cmp.Diff(before, after))
 	}
-	if err := os.Remove(filler); err != nil {
-		t.Error(err)
-	}
+	undo()
 	k.define(doc("next", ""), "") // with room again all goes on
 	list := k.history()
 	recorded := list[4 : len(list)-1]
@@ -191,9 +196,9 @@ func runOnFullDisk(t *testing.T, name string, attempt func(*Update, *int) error,
 }
 
 // fill leaves so many pages free.
-func (k kept) fill(pages int) (filler string) {
+func (k kept) fill(pages int) (undo func()) {
 	k.Helper()
-	filler = filepath.Join(k.dir, "filler")
+	filler := filepath.Join(k.dir, "filler")
 	f, err := os.Create(filler)
 	if err != nil {
 		k.Error(err)
@@ -212,7 +217,25 @@ func (k kept) fill(pages int) (filler string) {
 	if err != nil {
 		k.Error(err)
 	}
-	return filler
+	return func() { k.expect(os.Remove(filler), "") }
+}
+
+// fillInodes leaves so many files to be made.
+func (k kept) fillInodes(free int) (undo func()) {
+	k.Helper()
+	filler := filepath.Join(k.dir, "filler")
+	err := os.Mkdir(filler, 0o700)
+	n := 0
+	for ; err == nil; n++ {
+		err = os.WriteFile(filepath.Join(filler, strconv.Itoa(n)), nil, 0o600)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		k.Error(err)
+	}
+	for i := range free {
+		k.expect(os.Remove(filepath.Join(filler, strconv.Itoa(n-2-i))), "")
+	}
+	return func() { k.expect(os.RemoveAll(filler), "") }
 }
 
 func TestReadOnlyStateDirectory(t *testing.T) {
@@ -245,7 +268,13 @@ func TestReadOnlyStateDirectory(t *testing.T) {
 func TestStateDirectoryIsNobodyElses(t *testing.T) {
 	k := newStore(t)
 	k.prepare()
+	k.put(k.path(FilterKind, "broken"), "<filter")
+	journal := filepath.Join(k.dir, journalName)
+	k.put(journal, read(t, journal)+"torn")
 	k.define(doc("broken", ""), "")
+	if len(k.asideTexts()) != 2 {
+		t.Error("nothing was set aside")
+	}
 	err := filepath.WalkDir(k.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -85,6 +86,22 @@ func TestChangesAreWrittenDown(t *testing.T) {
 		"bind vnet0:  → "+bound+", done",
 		"unbind vnet0: "+bound+" → , done",
 		"undefine b: 1 rule, 2 references → , done")
+}
+
+func TestChangesAtOnceAreNumberedOneByOne(t *testing.T) {
+	k := newStore(t)
+	var all sync.WaitGroup
+	for n := range 4 {
+		all.Go(func() {
+			for i := range 10 {
+				k.define(doc(fmt.Sprintf("f%d", n), strings.Repeat(ref("b"), i)), "")
+			}
+		})
+	}
+	all.Wait()
+	if list := k.history(); len(list) != 40 { // which looks at the numbers
+		t.Errorf("the journal has %d entries", len(list))
+	}
 }
 
 func TestSomebodyElseIsNamed(t *testing.T) {

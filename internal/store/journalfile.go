@@ -29,7 +29,7 @@ func (f *Files) Append(lines []byte) error {
 		return err
 	}
 	defer file.Close()
-	_, err = file.WriteAt(lines, end)
+	_, err = file.Write(lines)
 	if err := errors.Join(err, file.Sync()); err != nil {
 		// A full disk may have taken a part: without this it would be cut off and
 		// set aside the next time.
@@ -47,7 +47,7 @@ func (f *Files) Append(lines []byte) error {
 // and set aside; so is a file without lines, whole.
 func (f *Files) openJournal() (file *os.File, end int64, err error) {
 	path := filepath.Join(f.dir, journalName)
-	if file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if file, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 		return nil, 0, explain("write", path, err)
 	}
 	defer func() {

@@ -25,7 +25,7 @@ func (u *Update) begin(changes []*change) error {
 	last := u.last
 	for _, c := range changes {
 		last++
-		c.ID, c.Time = last, u.now().UTC().Truncate(time.Millisecond)
+		c.ID, c.Time = last, time.Now().UTC().Truncate(time.Millisecond)
 		lines = append(lines, encodeLine(begun{journalForm, c.Entry})...)
 	}
 	if err := u.backend.Append(lines); err != nil {
@@ -55,7 +55,7 @@ func (u *Update) end(changes []*change) {
 }
 
 func (u *Update) endLine(e *Entry) []byte {
-	return encodeLine(ended{journalForm, e.ID, u.now().UTC().Truncate(time.Millisecond), e.Result, e.Detail})
+	return encodeLine(ended{journalForm, e.ID, time.Now().UTC().Truncate(time.Millisecond), e.Result, e.Detail})
 }
 
 // recover finds the last number, and adds the results of what was interrupted.

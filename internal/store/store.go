@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"time"
 
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
@@ -23,15 +22,14 @@ const DefaultDir = "/var/lib/tapgate"
 // Store is safe for concurrent use, by several processes too.
 type Store struct {
 	backend Backend
-	by      Actor
-	now     func() time.Time
+	by      func() Actor
 }
 
-// New keeps everything in a backend. What changes it is this process.
-func New(b Backend) *Store { return &Store{b, ThisProcess(), time.Now} }
+// New keeps everything in a backend. Who changes it is this process.
+func New(b Backend) *Store { return &Store{b, ThisProcess} }
 
 // As is the store in the hands of somebody else, whom the journal names.
-func (s *Store) As(by Actor) *Store { return &Store{s.backend, by, s.now} }
+func (s *Store) As(by Actor) *Store { return &Store{s.backend, func() Actor { return by }} }
 
 // ErrNotFound is wrapped by errors about a name that is not known.
 var ErrNotFound = errors.New("not found")
@@ -68,7 +66,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Update) error) error {
 		return err
 	}
 	defer unlock()
-	u := &Update{View: newView(s.backend), by: s.by, now: s.now}
+	u := &Update{View: newView(s.backend), by: s.by()}
 	u.unreadable = u.setAside
 	return fn(u)
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -17,7 +16,6 @@ import (
 type Update struct {
 	*View
 	by    Actor
-	now   func() time.Time
 	aside []error
 	// recovered is set once last, the number of the last change, is known and
 	// all changes before have a result.
