@@ -37,7 +37,8 @@ func (k Kind) Thing() string {
 // Backend keeps documents by kind and name, and a journal, and knows nothing of
 // what they say. An absent document is fs.ErrNotExist. Only who holds the lock
 // may call anything else, and only who holds it alone may call what changes
-// something. What fails has changed nothing, unless it says so.
+// something. What fails has changed nothing, or the change is there and may not
+// survive a crash of the host.
 type Backend interface {
 	// Lock waits until nobody else changes anything and, if exclusive, until
 	// nobody reads. It fails when ctx ends.

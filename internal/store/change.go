@@ -74,27 +74,26 @@ func (c *change) changes() bool { return c.Before.Digest != c.After.Digest }
 // A change without a result was interrupted: the next one who changes something
 // compares the digests with what is there, and adds it.
 func (u *Update) commit(enforce func() error, changes ...*change) error {
-	drafts := make([]Draft, len(changes))
-	for i, c := range changes {
-		c.Enforced = enforce != nil && c.Kind == BindingKind
-		if c.prepare != nil {
-			d, err := c.prepare()
-			if err != nil {
-				return err
-			}
-			defer d.Discard()
-			drafts[i], c.apply = d, d.Commit
-		}
-		if c.Kind == FilterKind && c.old != nil && c.changes() && c.Operation != SetAsideOp {
-			if err := u.keepRevision(c.old); err != nil {
-				return err
-			}
-		}
-	}
-	if err := u.begin(changes); err != nil {
-		return err
-	}
 	var err error
+	for _, c := range changes {
+		c.Enforced = enforce != nil && c.Kind == BindingKind
+		if err == nil && c.prepare != nil {
+			var d Draft
+			if d, err = c.prepare(); err == nil {
+				defer d.Discard()
+				c.apply = d.Commit
+			}
+		}
+		if err == nil && c.Kind == FilterKind && c.old != nil && c.changes() && c.Operation != SetAsideOp {
+			err = u.keepRevision(c.old)
+		}
+	}
+	if err == nil {
+		err = u.begin(changes)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; nothing was changed", err)
+	}
 	if enforce != nil {
 		err = enforce()
 	}
@@ -107,6 +106,9 @@ func (u *Update) commit(enforce func() error, changes ...*change) error {
 		c.Result = Done
 		if err != nil {
 			c.Result, c.Detail = Failed, shorten(err.Error(), maxDetail)
+			if now, unknown := u.digestOf(c.Kind, c.Name); unknown == nil && now == c.After.Digest && c.changes() {
+				c.Result = Done // and perhaps not for ever
+			}
 		}
 		if c.Kind == FilterKind {
 			delete(u.read, c.Name)
@@ -125,6 +127,18 @@ func version(kind Kind, text []byte) Version {
 func digest(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
+}
+
+// digestOf is that of what a document says now, "" if there is none.
+func (v *View) digestOf(kind Kind, name string) (string, error) {
+	text, err := v.backend.Read(kind, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return digest(text), nil
 }
 
 // summary tells a document's text in a few words.

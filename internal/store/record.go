@@ -1,10 +1,6 @@
 package store
 
-import (
-	"errors"
-	"io/fs"
-	"time"
-)
+import "time"
 
 const (
 	// journalEnd is as much of the journal as holds the last changes, in bytes.
@@ -96,12 +92,8 @@ func (u *Update) recover() error {
 // resolve finds out how an interrupted change ended. What was done at a port is
 // done before the binding is stored.
 func (v *View) resolve(e *Entry) error {
-	now := ""
-	text, err := v.backend.Read(e.Kind, e.Name)
-	switch {
-	case err == nil:
-		now = digest(text)
-	case !errors.Is(err, fs.ErrNotExist):
+	now, err := v.digestOf(e.Kind, e.Name)
+	if err != nil {
 		return err
 	}
 	switch {

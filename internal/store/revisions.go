@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -43,11 +42,8 @@ func (v *View) Revisions(name string) ([]Revision, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := ""
-	switch text, err := v.backend.Read(FilterKind, name); {
-	case err == nil:
-		now = digest(text)
-	case !errors.Is(err, fs.ErrNotExist):
+	now, err := v.digestOf(FilterKind, name)
+	if err != nil {
 		return nil, err
 	}
 	kept, err := v.backend.Names(RevisionKind)
@@ -165,32 +161,30 @@ func (u *Update) pruneRevisions() {
 		return
 	}
 	j := readJournal(text)
-	if len(j.faults) > 0 {
-		return // what a damaged line named must not go
-	}
 	wanted := revisionsToKeep(j.entries)
 	names, _ := u.backend.Names(RevisionKind)
 	for _, name := range names {
-		if !wanted[name] {
+		wanted, named := wanted[name]
+		if !named && len(j.faults) > 0 {
+			continue // a line that cannot be read may name it
+		}
+		if !wanted {
 			_ = u.backend.Remove(RevisionKind, name)
 		}
 	}
 }
 
-// revisionsToKeep are the digests of the former texts that the rule above keeps.
+// revisionsToKeep has the digests of the former texts that the journal names, and
+// whether the rule above keeps them.
 func revisionsToKeep(entries []Entry) map[string]bool {
 	wanted, count, size := map[string]bool{}, map[string]int{}, 0
 	for _, e := range slices.Backward(entries) {
 		if e.Kind != FilterKind || e.Before.Digest == "" || wanted[e.Before.Digest] {
 			continue
 		}
-		if count[e.Name]++; count[e.Name] > maxRevisions {
-			continue
-		}
-		if size += e.Before.Size; size > maxRevisionBytes {
-			break
-		}
-		wanted[e.Before.Digest] = true
+		count[e.Name]++
+		size += e.Before.Size
+		wanted[e.Before.Digest] = count[e.Name] <= maxRevisions && size <= maxRevisionBytes
 	}
 	return wanted
 }
