@@ -1,6 +1,7 @@
 package store
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,5 +32,22 @@ func TestWhoIsBehindRoot(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" || got.String() != test.text {
 			t.Errorf("uid %d, session %q, sudo %q: %q %s", test.uid, test.session, test.sudo, got, diff)
 		}
+	}
+}
+
+func TestThisProcess(t *testing.T) {
+	t.Setenv("SUDO_UID", "4242")
+	session, err := os.ReadFile("/proc/self/loginuid")
+	if err != nil {
+		session = nil // a kernel without audit
+	}
+	got := ThisProcess()
+	if got.UID != uint32(os.Getuid()) {
+		t.Errorf("this process is %+v", got)
+	}
+	if nobody := len(session) == 0 || string(session) == "4294967295"; nobody && !cmp.Equal(got.Login, &Login{UID: 4242, From: "sudo"}) {
+		t.Errorf("behind it is %+v", got.Login)
+	} else if !nobody && got.Login != nil && got.Login.From != "session" {
+		t.Errorf("behind it is %+v, not who logged in", got.Login)
 	}
 }
