@@ -120,7 +120,7 @@ func (n *tally) addSets(matched []*policy.Clause) {
 // change under way, with random timeouts and quotas: verdict, reason, clause,
 // state with the cause of INVALID, direction, and the answer to a rejected packet
 // must be the same in the evaluator and in the kernel, and in the end the
-// connections. It runs -rapid.checks policies in each of four
+// connections; what watchers are told must be that. It runs -rapid.checks policies in each of four
 // workers.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
@@ -187,6 +187,8 @@ func agree(t *source, met *tally) {
 	defer tester.Close()
 	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: !config.NoPickUp, MaxConnections: quota, Timeouts: config.Timeouts})}
 	both.eval.UseSets(sets)
+	watcher := listen(t, tester)
+	defer watcher.close()
 	now := int64(1e9)
 	var limits [2]reject.Limit
 	changes := 100 // when another policy comes into force; never
@@ -209,6 +211,7 @@ func agree(t *source, met *tally) {
 		if evaluated != ran {
 			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
 		}
+		watcher.hears(t, frame, out, now, ran)
 		var answer []byte
 		if r.Verdict == verdict.Reject {
 			answer = limited(&r.Packet, &limits)

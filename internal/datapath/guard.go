@@ -140,7 +140,11 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 	} else if b.Number, err = h.takeNumber(ctx); err != nil {
 		return nil, nil, err
 	}
-	config := Config{Port: b.Number, Swapped: swapped(b.Kind), Sets: sets}
+	number := 1
+	if last := state.last(); last != nil {
+		number = last.number + 1
+	}
+	config := Config{Port: b.Number, Swapped: swapped(b.Kind), Generation: uint32(number), Sets: sets}
 	spec, err := newSpec(p, config.With(b.Settings.Settings()), false)
 	if err != nil {
 		return nil, nil, err
@@ -189,10 +193,6 @@ func (h *Host) build(ctx context.Context, state *portState, before *generation, 
 		if err = errors.Join(pinSets(aside, loaded.Maps, p, sets), nameClauses(loaded.Maps, p)); err != nil {
 			loaded.Close()
 		}
-	}
-	number := 1
-	if last := state.last(); last != nil {
-		number = last.number + 1
 	}
 	dir := filepath.Join(state.dir, strconv.Itoa(number))
 	if err == nil {

@@ -33,6 +33,8 @@ type Config struct {
 	// Services says which helpers read which connections, at most
 	// conntrack.MaxServices; nil for conntrack.DefaultServices.
 	Services []conntrack.Service
+	// Generation is the number of the port's pair of programs.
+	Generation uint32
 	// Sets are the kernel sets that the policy names, all of them.
 	Sets ipset.Sets
 }
@@ -62,6 +64,8 @@ type skeletonConfig struct {
 	Policy         uint64
 	Services       [conntrack.MaxServices]skeletonService
 	Timeouts       conntrack.Timeouts
+	Generation     uint32
+	_              uint32
 }
 
 // skeletonService mirrors struct service.
@@ -136,6 +140,7 @@ func newSpec(p *policy.Policy, config Config, testing bool) (*ebpf.CollectionSpe
 		Policy:         p.Fingerprint,
 		Services:       services,
 		Timeouts:       config.Timeouts.OrDefault(),
+		Generation:     config.Generation,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configure the skeleton: %w", err)

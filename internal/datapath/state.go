@@ -20,7 +20,7 @@ import (
 // generation.
 var (
 	// sharedMaps are one for all ports of the host.
-	sharedMaps = []string{"connections", "locks", "queue", "ports", "secret", "expectations", "streams", "related", "answer", "counted"}
+	sharedMaps = []string{"connections", "locks", "queue", "ports", "secret", "expectations", "streams", "related", "answer", "counted", "report", "watches", "watch_tables", "watch_rings"}
 	// keptMaps belong to a port and live on when its policy is changed.
 	keptMaps = []string{"fragments", "rejects"}
 )

@@ -47,6 +47,8 @@ struct config {
 	__u64 policy;		/* its name: another for one that decides differently */
 	struct service services[MAX_SERVICES];
 	struct timeouts timeouts;
+	__u32 generation;	/* that the programs belong to */
+	__u32 pad;
 };
 
 const volatile struct config config = {};

@@ -32,11 +32,15 @@ const (
 	portMapReadings     = "readings"
 	portMapRejects      = "rejects"
 	portMapRelated      = "related"
+	portMapReport       = "report"
 	portMapScratch      = "scratch"
 	portMapSecret       = "secret"
 	portMapStreams      = "streams"
 	portMapTest         = "test"
 	portMapTotals       = "totals"
+	portMapWatchRings   = "watch_rings"
+	portMapWatchTables  = "watch_tables"
+	portMapWatches      = "watches"
 	portProgTapgateIn   = "tapgate_in"
 	portProgTapgateOut  = "tapgate_out"
 	portVarConfig       = "config"
@@ -108,11 +112,15 @@ type portMapSpecs struct {
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
 	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
 	Related      *ebpf.MapSpec `ebpf:"related"`
+	Report       *ebpf.MapSpec `ebpf:"report"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 	Secret       *ebpf.MapSpec `ebpf:"secret"`
 	Streams      *ebpf.MapSpec `ebpf:"streams"`
 	Test         *ebpf.MapSpec `ebpf:"test"`
 	Totals       *ebpf.MapSpec `ebpf:"totals"`
+	WatchRings   *ebpf.MapSpec `ebpf:"watch_rings"`
+	WatchTables  *ebpf.MapSpec `ebpf:"watch_tables"`
+	Watches      *ebpf.MapSpec `ebpf:"watches"`
 }
 
 // portVariableSpecs contains global variables before they are loaded into the kernel.
@@ -158,11 +166,15 @@ type portMaps struct {
 	Readings     *ebpf.Map `ebpf:"readings"`
 	Rejects      *ebpf.Map `ebpf:"rejects"`
 	Related      *ebpf.Map `ebpf:"related"`
+	Report       *ebpf.Map `ebpf:"report"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 	Secret       *ebpf.Map `ebpf:"secret"`
 	Streams      *ebpf.Map `ebpf:"streams"`
 	Test         *ebpf.Map `ebpf:"test"`
 	Totals       *ebpf.Map `ebpf:"totals"`
+	WatchRings   *ebpf.Map `ebpf:"watch_rings"`
+	WatchTables  *ebpf.Map `ebpf:"watch_tables"`
+	Watches      *ebpf.Map `ebpf:"watches"`
 }
 
 func (m *portMaps) Close() error {
@@ -183,11 +195,15 @@ func (m *portMaps) Close() error {
 		m.Readings,
 		m.Rejects,
 		m.Related,
+		m.Report,
 		m.Scratch,
 		m.Secret,
 		m.Streams,
 		m.Test,
 		m.Totals,
+		m.WatchRings,
+		m.WatchTables,
+		m.Watches,
 	)
 }
 

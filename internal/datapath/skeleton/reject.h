@@ -8,6 +8,8 @@
 #ifndef TAPGATE_REJECT_H
 #define TAPGATE_REJECT_H
 
+#include "bucket.h"
+
 #define ETH_HEADER	14
 #define IPV4_HEADER	20
 #define IPV6_HEADER	40
@@ -82,21 +84,6 @@ static __always_inline bool answer_passes(struct __sk_buff *skb)
 	skb->cb[0] = 0;
 	skb->cb[1] = 0;
 	return true;
-}
-
-/* Takes a token from the bucket: it is full at `next`, and empty a burst
- * before. */
-static __always_inline bool answer_allowed(struct answers *a, __u64 now)
-{
-	for (int i = 0; i < 4; i++) {
-		__u64 seen = *(volatile __u64 *)&a->next, next = seen > now ? seen : now;
-
-		if (next - now > (ANSWER_BURST - 1) * ANSWER_INTERVAL)
-			return false;
-		if (__sync_val_compare_and_swap(&a->next, seen, next + ANSWER_INTERVAL) == seen)
-			return true;
-	}
-	return false;
 }
 
 #define MAC_GROUP (1ULL << 40)
@@ -327,7 +314,7 @@ static __always_inline int reject_packet(struct __sk_buff *skb, struct packet *p
 	if (!r || !a || !answerable(p))
 		return TC_DROP;
 	counts = &r->direction[out & 1];
-	if (!answer_allowed(counts, p->now)) {
+	if (!take_token(&counts->next, p->now, ANSWER_INTERVAL, (ANSWER_BURST - 1) * ANSWER_INTERVAL)) {
 		__sync_fetch_and_add(&counts->suppressed, 1);
 		return TC_DROP;
 	}

@@ -27,6 +27,7 @@
 #define TC_DROP 2
 
 #include "reject.h"
+#include "report.h"
 
 char __license[] SEC("license") = "GPL";
 
@@ -183,6 +184,46 @@ __noinline int watch(struct __sk_buff *skb)
 	if (!s)
 		return REASON_INTERNAL;
 	helper_watch(skb, &s->packet, &s->track);
+	return 0;
+}
+
+__noinline int tell(struct __sk_buff *skb, __u32 slot, __u32 fate)
+{
+	struct scratch *s = get_scratch();
+	__u32 zero = 0;
+	struct report *r = bpf_map_lookup_elem(&report, &zero);
+
+	if (s && r)
+		report_tell(skb, r, slot, fate, s->packet.now);
+	return 0;
+}
+
+/* Tells the watchers how the packet ended. */
+__noinline int tell_all(struct __sk_buff *skb, __u32 verdict, __u32 reason, __u32 clause)
+{
+	struct scratch *s = get_scratch();
+	__u32 zero = 0, fate = verdict == VERDICT_PASS ? FATE_PASSED : FATE_DROPPED;
+	struct report *r = bpf_map_lookup_elem(&report, &zero);
+	struct packet *p;
+
+	if (!s || !r)
+		return REASON_INTERNAL;
+	p = &s->packet;
+	r->port = current_port();
+	r->generation = config.generation;
+	r->clause = clause;
+	r->length = s->length;
+	r->captured = NO_HEAD;
+	r->vlan_protocol = skb->vlan_present ? bpf_ntohs(skb->vlan_proto) : 0;
+	r->vlan_tci = skb->vlan_present ? skb->vlan_tci : 0;
+	r->out = p->out;
+	r->verdict = verdict;
+	r->reason = reason;
+	r->state = p->state;
+	r->direction = p->direction;
+	r->invalid = p->state == STATE_INVALID ? p->invalid : NOT_INVALID;
+	for (__u32 slot = 0; slot < WATCHERS; slot++)
+		tell(skb, slot, fate);
 	return 0;
 }
 
@@ -385,6 +426,8 @@ static __always_inline int run(struct __sk_buff *skb, bool out)
 	if ((p->fragment == FRAGMENT_FIRST || p->fragment == FRAGMENT_SHORT) && !p->malformed)
 		fragment_remember(p, current_port(), passed);
 	count_total(s, &o);
+	if (watched(passed ? FATE_PASSED : FATE_DROPPED, p->now))
+		tell_all(skb, o.verdict, o.reason, o.clause);
 	if (config.reject && o.verdict == VERDICT_REJECT)
 		result = reject(skb);
 	if (config.testing)
