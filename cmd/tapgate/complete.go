@@ -57,16 +57,24 @@ func (t *tool) completeFilterFlag(c *cobra.Command, _ []string, _ string) ([]str
 }
 
 // completePort completes a bound port.
-func (t *tool) completePort(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (t *tool) completePort(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return t.completePorts(c, args, typed)
+}
+
+// completePorts completes bound ports, each but once.
+func (t *tool) completePorts(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var ports []string
-	if len(args) == 0 {
-		t.view(c, func(v *store.View) {
-			list, _, _ := v.Bindings()
-			for _, b := range list {
+	t.view(c, func(v *store.View) {
+		list, _, _ := v.Bindings()
+		for _, b := range list {
+			if !slices.Contains(args, b.Port) {
 				ports = append(ports, b.Port)
 			}
-		})
-	}
+		}
+	})
 	return ports, cobra.ShellCompDirectiveNoFileComp
 }
 

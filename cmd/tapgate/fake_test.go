@@ -29,6 +29,9 @@ type fakeHost struct {
 	// stop.
 	refreshed [][]datapath.SetChange
 	stop      func()
+	// notices are what Watch tells, watched what it was asked for.
+	notices []datapath.Notice
+	watched datapath.WatchOptions
 	// enter is called by Guard, outside of the lock.
 	enter func(port string)
 }
@@ -113,6 +116,23 @@ func (h *fakeHost) RefreshSets(_ context.Context, port string) ([]datapath.SetCh
 	changes := h.refreshed[0]
 	h.refreshed = h.refreshed[1:]
 	return changes, nil
+}
+
+func (h *fakeHost) Watch(_ context.Context, options datapath.WatchOptions) iter.Seq2[datapath.Notice, error] {
+	h.watched = options
+	return func(yield func(datapath.Notice, error) bool) {
+		for _, port := range options.Ports {
+			if _, ok := h.ports[port]; !ok {
+				yield(datapath.Notice{}, &datapath.NotGuardedError{Port: port})
+				return
+			}
+		}
+		for _, n := range h.notices {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
 }
 
 // session is a state directory and a fake host on which commands are run.

@@ -19,7 +19,6 @@ type portShown struct {
 type statsShown struct {
 	portShown
 	Clauses []datapath.ClauseStats `json:"clauses"`
-	Opened  uint64                 `json:"opened"`
 	Refused uint64                 `json:"refused"`
 	GivenUp uint64                 `json:"given_up"`
 	Expired uint64                 `json:"expired"`

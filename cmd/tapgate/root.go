@@ -43,6 +43,7 @@ type host interface {
 	Expectations(ctx context.Context, port string) iter.Seq2[*datapath.Expectation, error]
 	Flush(ctx context.Context, port string, match func(*datapath.Connection) bool) (int, error)
 	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
+	Watch(ctx context.Context, options datapath.WatchOptions) iter.Seq2[datapath.Notice, error]
 }
 
 func openHost(bpffs string) (host, error) {
@@ -114,7 +115,8 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
   tapgate bind vnet0 --filter my-filter.xml --mac 52:54:00:00:00:01 --param IP=10.0.0.5
                                                guard a port with it
   tapgate stats vnet0                          which rules have been busy?
-  tapgate conntrack vnet0                      who is connected, and by which rule?`,
+  tapgate conntrack vnet0                      who is connected, and by which rule?
+  tapgate watch vnet0                          what is dropped now, and why?`,
 		Args:          onlyCommands,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true,
@@ -134,8 +136,8 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	}
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
-		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t),
-		newDemoCommand(t), newVersionCommand(t),
+		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newWatchCommand(t), newTopCommand(t),
+		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -36,7 +36,7 @@ Needs root.`,
 				return err
 			}
 			if asJSON {
-				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Opened, stats.Refused, stats.GivenUp, stats.Expired, stats.Quota, stats.Table, stats.InAnswers, stats.OutAnswers})
+				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Refused, stats.GivenUp, stats.Expired, stats.Quota, stats.Table, stats.InAnswers, stats.OutAnswers})
 			}
 			t.printStats(stats, all)
 			return nil

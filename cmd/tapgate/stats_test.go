@@ -21,9 +21,9 @@ func countedStats() datapath.Stats {
 			Name: "vnet0", State: datapath.Guarded, Filter: "web", MAC: "52:54:00:00:00:01",
 			Parameters:  map[string][]string{"IP": {"10.0.0.5", "10.0.0.6"}},
 			In:          datapath.Totals{Passed: datapath.Counter{Packets: 7, Bytes: 700}, Dropped: datapath.Counter{Packets: 3, Bytes: 180}},
-			Connections: 2,
+			Connections: 2, Opened: 9,
 		},
-		Opened: 9, Refused: 1, GivenUp: 3, Expired: 4, Quota: 65536, Table: datapath.TableUse{Used: 12, Size: 2097152},
+		Refused: 1, GivenUp: 3, Expired: 4, Quota: 65536, Table: datapath.TableUse{Used: 12, Size: 2097152},
 		InAnswers: datapath.Answers{Sent: 12, Suppressed: 1},
 		Clauses: []datapath.ClauseStats{
 			{Clause: datapath.Clause{Direction: "in", Stage: "network", Chain: "root", Text: "accept protocol=tcp", Origin: origin(2)}, Counter: datapath.Counter{Packets: 7, Bytes: 700}},

@@ -60,6 +60,8 @@ type Port struct {
 	Out      Totals          `json:"out"`
 	// Connections that are kept now, expired ones until they are swept.
 	Connections uint32 `json:"connections"`
+	// Opened counts connections.
+	Opened uint64 `json:"opened"`
 	// Sets are the kernel sets that the filter names, as they were last read.
 	Sets []SetState `json:"sets,omitempty"`
 }
@@ -143,7 +145,7 @@ func (h *Host) describePort(s *portState, g *generation) (Port, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Connections = entry.Connections
+	p.Connections, p.Opened = entry.Connections, entry.Opened
 	return p, nil
 }
 

@@ -11,10 +11,9 @@ import (
 type Stats struct {
 	Port
 	Clauses []ClauseStats `json:"clauses"`
-	// Opened counts connections, Refused those for which there was no room,
+	// Refused counts connections for which there was no room,
 	// GivenUp those that made room for others before their end, and Expired
 	// those that were removed after it.
-	Opened  uint64 `json:"opened"`
 	Refused uint64 `json:"refused"`
 	GivenUp uint64 `json:"given_up"`
 	Expired uint64 `json:"expired"`
@@ -59,7 +58,7 @@ func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
 		if err != nil {
 			return err
 		}
-		stats.Opened, stats.Refused = entry.Opened, entry.Refused
+		stats.Refused = entry.Refused
 		stats.GivenUp, stats.Expired = entry.GivenUp, entry.Expired
 		stats.Quota = g.binding.Settings.Settings().MaxConnections
 		stats.Table, err = h.tableUse(&g.binding)
