@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"os"
@@ -105,6 +106,20 @@ func (l *listener) hears(t fatal, frame []byte, out bool, now int64, r TestResul
 	}
 	if !ok || h != want || !bytes.Equal(head, frame[:want.Captured]) {
 		t.Fatal("the report is", h, "of", head, "want", want, "of", frame)
+	}
+}
+
+// The layout of reports is written twice, in C and in Go.
+func TestReportsThatCannotBeReadAreRefused(t *testing.T) {
+	header := make([]byte, binary.Size(reportHeader{}))
+	if _, frame, err := decodeReport(header); err != nil || len(frame) > 0 {
+		t.Errorf("a report without a head: %x, %v", frame, err)
+	}
+	header[24] = 1 // captured
+	for _, raw := range [][]byte{nil, header[:12], header} {
+		if _, _, err := decodeReport(raw); err == nil {
+			t.Errorf("%x is taken for a report", raw)
+		}
 	}
 }
 
