@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,17 +75,24 @@ func (l *live) watchMaps() map[string]*ebpf.Map {
 	return maps
 }
 
-// watcherDir tells the test binary to watch until it is killed.
+// watcherDir tells the test binary to do nothing but watch until it is killed.
 const watcherDir = "TAPGATE_TEST_WATCH"
 
-func TestWatchUntilKilled(t *testing.T) {
-	dir := os.Getenv(watcherDir)
-	if dir == "" {
-		t.Skip("runs only in a process of its own, started by TestAKilledWatcherIsForgotten")
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(watcherDir); dir != "" {
+		watchUntilKilled(dir)
 	}
-	for n, err := range openHost(t, dir, Automatic).Watch(t.Context(), WatchOptions{Drops: true}) {
+	os.Exit(m.Run())
+}
+
+func watchUntilKilled(dir string) {
+	host, err := Open(Options{Dir: dir})
+	if err != nil {
+		panic(err)
+	}
+	for n, err := range host.Watch(context.Background(), WatchOptions{Drops: true}) {
 		if err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		if n.Watched != nil {
 			os.Stdout.WriteString("armed\n")
@@ -96,7 +104,7 @@ func TestWatchUntilKilled(t *testing.T) {
 func TestAKilledWatcherIsForgotten(t *testing.T) {
 	l := newLive(t, TCX)
 	l.guard(l.Guest.Port, resolve(t, dropNine))
-	killed := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWatchUntilKilled$", "-test.v")
+	killed := exec.CommandContext(t.Context(), os.Args[0])
 	killed.Env = append(os.Environ(), watcherDir+"="+l.host.dir)
 	stdout, err := killed.StdoutPipe()
 	if err != nil {
