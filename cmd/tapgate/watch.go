@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"tapgate/internal/capture"
 	"tapgate/internal/datapath"
@@ -93,10 +95,15 @@ func (f *watchFlags) check() error {
 	return nil
 }
 
-// watch shows what it is told until ctx ends.
+// watch shows what it is told until ctx ends, or nobody reads it any more: the
+// programs are told so then, too.
 func (t *tool) watch(ctx context.Context, h host, flags *watchFlags) error {
+	signal.Ignore(unix.SIGPIPE)
 	v := &watchView{tool: t, flags: flags}
-	if err := v.follow(ctx, h); err != nil {
+	switch err := v.follow(ctx, h); {
+	case errors.Is(err, unix.EPIPE):
+		return nil
+	case err != nil:
 		return err
 	}
 	return v.finish()

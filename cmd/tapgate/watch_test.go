@@ -161,6 +161,23 @@ func captured(t *testing.T, r io.Reader) (comments []string) {
 	}
 }
 
+// As "tapgate watch | head" has it, with one process.
+func TestWatchEndsWithWhoeverReadsIt(t *testing.T) {
+	for _, file := range []string{"", "-"} {
+		s := newWatched(t)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		tool := &tool{stdout: w, stderr: io.Discard}
+		if err := tool.watch(t.Context(), s.fakeHost, &watchFlags{file: file}); err != nil {
+			t.Errorf("--write %q: %v", file, err)
+		}
+		w.Close()
+	}
+}
+
 func TestWatchRefuses(t *testing.T) {
 	s := newWatched(t)
 	s.fails("watch vnet7", "tapgate: vnet7 is not guarded\n")
