@@ -73,7 +73,7 @@ func newWatcher(h *Host, options *WatchOptions) (*watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the skeleton: %w", err)
 	}
-	w := &watcher{host: h, state: "state_" + sharedLayout(spec), entry: options.entry()}
+	w := &watcher{host: h, state: stateName(spec), entry: options.entry()}
 	ring := spec.Maps["watch_rings"].InnerMap
 	ring.MaxEntries = ringBytes
 	if w.ring, err = ebpf.NewMap(ring); err != nil {
