@@ -61,6 +61,9 @@ func exchanges() []exchange {
 		{"amanda over IPv6, the server guarded", "out", "udp", lab.AmandaPort, (*live).serveAmandaThere, func(ctx context.Context, l *live) error {
 			return lab.Amanda(ctx, l.Guest.Namespace, l.Neighbour.At6(lab.AmandaPort))
 		}},
+		{"sip, called back by the registrar", "out", "udp", lab.SIPPort, nil, func(ctx context.Context, l *live) error {
+			return lab.SIPCallback(ctx, l.Guest, l.Neighbour, false)
+		}},
 	}
 	for _, transport := range []string{"udp", "tcp"} {
 		all = append(all,

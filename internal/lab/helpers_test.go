@@ -35,6 +35,7 @@ func TestProtocolsThatAnnounceConnections(t *testing.T) {
 		"irc, back":     func() error { return receiver.SendFile(ctx, sender) },
 		"amanda":        func() error { return Amanda(ctx, guest, l.Neighbour.At(AmandaPort)) },
 		"amanda, IPv6":  func() error { return Amanda(ctx, guest, l.Neighbour.At6(AmandaPort)) },
+		"sip, back":     func() error { return SIPCallback(ctx, l.Guest, l.Neighbour, false) },
 		"sip, udp":      func() error { return SIPCall(ctx, l.Guest, l.Neighbour, "udp", false) },
 		"sip, tcp":      func() error { return SIPCall(ctx, l.Guest, l.Neighbour, "tcp", false) },
 		"sip, udp IPv6": func() error { return SIPCall(ctx, l.Guest, l.Neighbour, "udp", true) },

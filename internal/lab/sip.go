@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,6 +30,44 @@ func SIPCall(ctx context.Context, from, to *Guest, network string, v6 bool) erro
 		return fmt.Errorf("sip: call by %s from %s to %s: %w", network, caller.own, callee.own, err)
 	}
 	return nil
+}
+
+// SIPCallback registers a port of a guest with another guest, by UDP, and is called there by the
+// registrar from a port that nobody was told. Nothing is sent twice.
+func SIPCallback(ctx context.Context, from, registrar *Guest, v6 bool) error {
+	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
+	defer cancel()
+	here, there := newPhone(from, v6), newPhone(registrar, v6)
+	defer here.close()
+	defer there.close()
+	contact := netip.AddrPortFrom(here.own, from.dataPorts.next())
+	err := connectPhones(ctx, here, there, "udp")
+	if err == nil {
+		err = here.register(there, contact)
+	}
+	if err != nil {
+		return fmt.Errorf("sip: register %s with %s: %w", contact, there.own, err)
+	}
+	called, calling := newPhone(from, v6), newPhone(registrar, v6)
+	defer called.close()
+	defer calling.close()
+	back := netip.AddrPortFrom(there.own, registrar.dataPorts.next())
+	err = errors.Join(called.connect(ctx, contact, back), calling.connect(ctx, back, contact))
+	if err == nil {
+		err = calling.call(ctx, called)
+	}
+	if err != nil {
+		return fmt.Errorf("sip: call back to %s from %s: %w", contact, back, err)
+	}
+	return nil
+}
+
+func (p *phone) register(with *phone, contact netip.AddrPort) error {
+	sequence := fmt.Sprintf("CSeq: 1 REGISTER\r\nContact: <sip:%s>;expires=60", contact)
+	if err := p.say(with, p.message("REGISTER sip:lab SIP/2.0", sequence, "")); err != nil {
+		return err
+	}
+	return with.say(p, with.message("SIP/2.0 200 OK", sequence, ""))
 }
 
 // phone is one end of a call.
@@ -59,21 +98,19 @@ func (p *phone) speak(ctx context.Context, conn net.Conn) {
 	p.closers = append(p.closers, bindToContext(ctx, conn.SetDeadline), func() { closeAll(conn) })
 }
 
+// connect speaks by UDP.
+func (p *phone) connect(ctx context.Context, from, to netip.AddrPort) error {
+	conn, err := p.guest.dial(ctx, &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(from)}, "udp", to)
+	if err == nil {
+		p.speak(ctx, conn)
+	}
+	return err
+}
+
 func connectPhones(ctx context.Context, caller, callee *phone, network string) error {
 	at, from := netip.AddrPortFrom(callee.own, SIPPort), netip.AddrPortFrom(caller.own, caller.guest.dataPorts.next())
 	if network == "udp" {
-		there := &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(at)}
-		conn, err := callee.guest.dial(ctx, there, network, from)
-		if err != nil {
-			return err
-		}
-		callee.speak(ctx, conn)
-		here := &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(from)}
-		if conn, err = caller.guest.dial(ctx, here, network, at); err != nil {
-			return err
-		}
-		caller.speak(ctx, conn)
-		return nil
+		return errors.Join(callee.connect(ctx, at, from), caller.connect(ctx, from, at))
 	}
 	listener, err := callee.guest.Listen(at)
 	if err != nil {
@@ -147,7 +184,7 @@ func (p *phone) say(to *phone, message string) error {
 func (p *phone) message(start, sequence, body string) string {
 	lines := []string{
 		start, "Via: SIP/2.0/UDP " + hostPort(p.own, SIPPort) + ";branch=z9hG4bK77", "From: <sip:a@lab>;tag=1", "To: <sip:b@lab>",
-		"Call-ID: call@lab", sequence, "Contact: <sip:" + hostPort(p.own, SIPPort) + ">",
+		"Call-ID: call@lab", sequence,
 		fmt.Sprintf("Content-Length: %d", len(body)), "", body,
 	}
 	return strings.Join(lines, "\r\n")
