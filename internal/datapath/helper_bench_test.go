@@ -19,6 +19,8 @@ func BenchmarkHelper(b *testing.B) {
 		{"no helper", 9, "CONNECT DATA 1025 MESG 1026 INDEX 1027\n"},
 		{"a request", 69, "\x00\x01file\x00octet\x00"},
 		{"three announcements", 10080, "CONNECT DATA 1025 MESG 1026 INDEX 1027\n"},
+		{"an invitation", 5060, "INVITE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP lab\r\nCSeq: 1 INVITE\r\nContent-Length: 54\r\n\r\n" +
+			"v=0\r\nc=IN IP4 " + server.String() + "\r\nm=audio 4000 RTP/AVP 0\r\n"},
 		{"1400 bytes of nothing", 10080, strings.Repeat("CONNEC ", 200)},
 	} {
 		b.Run(c.name, func(b *testing.B) {

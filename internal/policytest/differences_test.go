@@ -21,7 +21,7 @@ var withoutFile = map[string]bool{
 // packets that it does not concern.
 func TestDifferences(t *testing.T) {
 	known := map[string]int{
-		"arp-masks": 1, "bad-checksum": 2, "chain-order": 1, "connlimit-count": 2, "fragment-order": 1, "ftp-stream": 4,
+		"arp-masks": 1, "bad-checksum": 2, "chain-order": 1, "connlimit-count": 2, "fragment-order": 1, "ftp-stream": 5,
 		"ipset-everywhere": 2, "ipv6-destination-range": 1, "link-dscp": 2, "link-fragments": 2, "negated-port-pair": 2,
 		"negated-ports": 4, "negated-state-ipset": 2, "per-port-state": 1, "short-first-fragment": 2,
 		"stp-fields": 3, "udplite-tracked": 2, "vlan-encap-names": 2,
