@@ -99,35 +99,56 @@ static __always_inline bool same_datagram(struct datagram *a, struct datagram *b
 	return !differ;
 }
 
+/* Where a datagram is in its set, or belongs. In memory, where the verifier
+ * knows no values: it would follow every order of the eight. */
+struct fragment_search {
+	__u64 seen;	/* of the oldest */
+	__u32 way;
+	__u32 found;
+};
+
+/* Under the set's lock. */
+static __always_inline void fragment_seek(struct fragment_set *set, struct datagram *d,
+					  volatile struct fragment_search *search)
+{
+	search->seen = ~0ULL;
+	search->way = 0;
+	search->found = 0;
+	for (int i = 0; i < FRAGMENT_WAYS; i++) {
+		if (same_datagram(&set->ways[i].datagram, d)) {
+			search->way = i;
+			search->found = 1;
+		} else if (!search->found && set->ways[i].first.seen < search->seen) {
+			search->seen = set->ways[i].first.seen;
+			search->way = i;
+		}
+	}
+}
+
 /* False if no first fragment of the datagram is remembered. */
-static __always_inline bool fragment_find(struct packet *p, __u32 port, struct first_fragment *first)
+static __always_inline bool fragment_find(struct packet *p, __u32 port, volatile struct fragment_search *search,
+					  struct first_fragment *first)
 {
 	struct fragment_set *set;
 	struct datagram d;
-	bool found = false;
 
 	datagram_of(p, port, &d);
 	set = fragment_set_of(&d);
 	if (!set)
 		return false;
 	bpf_spin_lock(&set->lock);
-	for (int i = 0; i < FRAGMENT_WAYS; i++) {
-		if (same_datagram(&set->ways[i].datagram, &d)) {
-			*first = set->ways[i].first;
-			found = true;
-			break;
-		}
-	}
+	fragment_seek(set, &d, search);
+	*first = set->ways[search->way % FRAGMENT_WAYS].first;
 	bpf_spin_unlock(&set->lock);
-	return found && p->now < first->seen + (p->family == 6 ? FRAGMENT_TIMEOUT_V6 : FRAGMENT_TIMEOUT_V4);
+	return search->found && p->now < first->seen + (p->family == 6 ? FRAGMENT_TIMEOUT_V6 : FRAGMENT_TIMEOUT_V4);
 }
 
 /* What the first fragment told; false: it was dropped, and so is this one. */
-static __always_inline bool fragment_recall(struct packet *p, __u32 port)
+static __always_inline bool fragment_recall(struct packet *p, __u32 port, struct fragment_search *search)
 {
 	struct first_fragment told = {}, *first = &told;
 
-	if (!fragment_find(p, port, first))
+	if (!fragment_find(p, port, search, first))
 		return true;
 	if (p->fragment_offset < first->length) {
 		p->malformed = OVERLAPPING_FRAGMENT;
@@ -149,7 +170,7 @@ static __always_inline bool fragment_recall(struct packet *p, __u32 port)
 	return first->passed;
 }
 
-static __always_inline void fragment_remember(struct packet *p, __u32 port, bool passed)
+static __always_inline void fragment_remember(struct packet *p, __u32 port, struct fragment_search *search, bool passed)
 {
 	struct first_fragment first = {
 		.seen = p->now,
@@ -165,10 +186,9 @@ static __always_inline void fragment_remember(struct packet *p, __u32 port, bool
 		.icmp_code = p->icmp_code,
 		.passed = passed,
 	};
+	volatile struct fragment_search *found = search;
 	struct fragment_set *set;
 	struct datagram d;
-	__u64 seen = ~0ULL;
-	__u32 way = 0;
 
 	for (int i = 0; i < 4; i++)
 		first.tcp_options[i] = p->tcp_options[i];
@@ -177,18 +197,9 @@ static __always_inline void fragment_remember(struct packet *p, __u32 port, bool
 	if (!set)
 		return;
 	bpf_spin_lock(&set->lock);
-	for (int i = 0; i < FRAGMENT_WAYS; i++) {
-		if (same_datagram(&set->ways[i].datagram, &d)) {
-			way = i;
-			break;
-		}
-		if (set->ways[i].first.seen < seen) {
-			seen = set->ways[i].first.seen;
-			way = i;
-		}
-	}
-	set->ways[way % FRAGMENT_WAYS].datagram = d;
-	set->ways[way % FRAGMENT_WAYS].first = first;
+	fragment_seek(set, &d, found);
+	set->ways[found->way % FRAGMENT_WAYS].datagram = d;
+	set->ways[found->way % FRAGMENT_WAYS].first = first;
 	bpf_spin_unlock(&set->lock);
 }
 

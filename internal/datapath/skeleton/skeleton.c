@@ -74,6 +74,7 @@ struct scratch {
 	struct packet packet;
 	struct head head;
 	struct track track;
+	struct fragment_search search;
 	__u32 length;		/* of the frame, for the counters */
 };
 
@@ -132,6 +133,23 @@ __noinline int parse(struct __sk_buff *skb)
 	if (!s)
 		return REASON_INTERNAL;
 	parse_packet(skb, &s->packet, &s->head, config.tcp_options || config.track);
+	return 0;
+}
+
+/* Returns 0 if the datagram's first fragment was dropped. */
+__noinline int recall(void)
+{
+	struct scratch *s = get_scratch();
+
+	return s ? fragment_recall(&s->packet, current_port(), &s->search) : 0;
+}
+
+__noinline int remember(bool passed)
+{
+	struct scratch *s = get_scratch();
+
+	if (s)
+		fragment_remember(&s->packet, current_port(), &s->search, passed);
 	return 0;
 }
 
@@ -337,7 +355,7 @@ static __always_inline bool stages(struct __sk_buff *skb, struct scratch *s, str
 	if (p->malformed)
 		return drop(o, malformed_reason(p->malformed));
 	if (p->fragment == FRAGMENT_ORPHAN) {
-		bool passed = fragment_recall(p, port);
+		bool passed = recall();
 
 		if (p->malformed)
 			return drop(o, malformed_reason(p->malformed));
@@ -424,7 +442,7 @@ static __always_inline int run(struct __sk_buff *skb, bool out)
 	if (config.limits)
 		settle(passed);
 	if ((p->fragment == FRAGMENT_FIRST || p->fragment == FRAGMENT_SHORT) && !p->malformed)
-		fragment_remember(p, current_port(), passed);
+		remember(passed);
 	count_total(s, &o);
 	if (watched(passed ? FATE_PASSED : FATE_DROPPED, p->now))
 		tell_all(skb, o.verdict, o.reason, o.clause);
