@@ -65,7 +65,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	file := flags.String("filter", "", "a filter `file` to measure instead of the examples; it must let the guest ask for names (UDP port 53)")
 	connections := flags.Int("connections", 0, "fill the table with so many connections of 100 ports, and measure that")
 	floods := flags.Bool("flood", false, "flood a port with SYNs, datagrams and pings, and measure how clients fare")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if *rounds < 1 {

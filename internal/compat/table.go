@@ -121,7 +121,7 @@ var differences = []Difference{
 	{
 		ID: "ftp-stream", Title: "Control connections are followed byte by byte",
 		Libvirt: "With its helper attached by hand, the kernel reads segments: an FTP command in the first one, behind another one, or split over two, is missed; so is an IRC client's offer unless it begins a segment and ends in it, and a SIP message that is not whole in one segment. A packet with a malformed command or message is dropped.",
-		Tapgate: "The stream is read as a stream: every command at the start of a line counts, and every SIP message, split or not. A malformed one, also in a datagram (TFTP, Amanda, SIP), announces nothing and passes; so does what UDP's length leaves out. A SIP message's lines may end in LF alone. No helper has to be attached.",
+		Tapgate: "The stream is read as a stream: every command at the start of a line counts, and every SIP message, split or not. A malformed one, also in a datagram (TFTP, Amanda, SIP), announces nothing and passes; so does what UDP's length leaves out. A SIP message's lines may end in LF alone, empty lines may stand in front of it, and CSeq may have several blanks. Of two control connections that announce the same connection the later one has it, where the kernel drops the later packet. No helper has to be attached.",
 		Why:     "Clients send what TCP gives them; the data connection's first packet must not depend on that.",
 		may:     ftpStream,
 	},
