@@ -113,18 +113,20 @@ struct tcp_segment {
 struct sctp_packet {
 	__u64 now;
 	__u32 at, end;			/* where the walk over the chunks stands and ends */
-	__u32 tag, init_tag;		/* as on the wire; that of the INIT or INIT-ACK */
+	__u32 tags[4];			/* as on the wire, by enum sctp_tag */
+	__u32 init_tag;			/* that of the INIT or INIT-ACK */
 	__u32 seen;			/* CHUNK_SET of all chunks */
 	__u32 controls;
 	__u8 control[MAX_CONTROLS];	/* enum sctp_chunk of those that the table knows, in order; CHUNK_T */
 	__u8 malformed;
 	__u8 direction;
 	__u8 verdict;			/* enum sctp_verdict so far */
-	__u8 state;			/* of the association */
-	__u8 assured;			/* it was established */
+	__u8 state, init, probe;	/* of the association, as in struct flow */
+	__u8 chunk;			/* enum sctp_chunk of the one in hand */
+	__u8 next;			/* state after it */
 	__u8 invalid;			/* enum invalid, with SCTP_VERDICT_INVALID */
-	__u8 pad[2];
-	struct sctp_flow next;
+	__u16 reached;			/* states, as bits */
+	__u8 pad[6];
 };
 
 /* One packet's way from conn_classify() to conn_commit(); per CPU. */

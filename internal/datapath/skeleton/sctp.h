@@ -14,7 +14,6 @@
 
 /* Volatile for the verifier's sake, as TCP's machine is (tcp.h). */
 typedef volatile struct sctp_packet sctp_packet;
-typedef volatile struct sctp_flow sctp_flow;
 
 struct chunk_walk {
 	struct __sk_buff *skb;
@@ -74,131 +73,116 @@ static __always_inline bool sctp_read(struct __sk_buff *skb, struct packet *p, s
 	s->malformed = 0;
 	if (p->l4_length < SCTP_HEADER || bpf_skb_load_bytes(skb, p->l4_offset + 4, &tag, sizeof(tag)) < 0)
 		return false;
-	s->tag = tag;
+	s->tags[TAG_NONE] = 0;
+	s->tags[TAG_PACKET] = tag;
 	bpf_loop(MAX_CHUNKS, walk_chunk, &w, 0);
 	return !s->malformed && s->seen && s->at + CHUNK_HEADER > s->end;
 }
 
 /* HEARTBEAT and its answer tell tags, too. */
-static __always_inline enum sctp_verdict sctp_heartbeat(sctp_packet *s, __u32 chunk, __u32 dir)
+static __always_inline enum sctp_verdict sctp_heartbeat(sctp_packet *s, __u32 dir)
 {
-	sctp_flow *x = &s->next;
+	__u32 own = TAG_OF(dir & 1), known = s->tags[own], tag = s->tags[TAG_PACKET];
 
-	if (x->tag[dir & 1] == 0) {
-		x->tag[dir & 1] = s->tag;
+	if (known == 0) {
+		s->tags[own] = tag;
 		return SCTP_VERDICT_ACCEPT;
 	}
-	if (x->tag[dir & 1] == s->tag) {
-		x->probe = 0;
+	if (known == tag) {
+		s->probe = 0;
 		return SCTP_VERDICT_ACCEPT;
 	}
 	if (s->seen & CHUNK_SET(CHUNK_DATA) || s->verdict == SCTP_VERDICT_IGNORE)
 		return SCTP_VERDICT_INVALID;
-	if (chunk == CHUNK_HEARTBEAT) {
-		x->probe = 1 + dir;
+	if (s->chunk == CHUNK_HEARTBEAT) {
+		s->probe = 1 + dir;
 		return SCTP_VERDICT_IGNORE;
 	}
-	if (x->probe != 2 - dir)
+	if (s->probe != 2 - dir)
 		return SCTP_VERDICT_INVALID;
-	x->probe = 0;
-	x->tag[dir & 1] = s->tag;
-	x->tag[(dir & 1) ^ 1] = 0;
+	s->probe = 0;
+	s->tags[own] = tag;
+	s->tags[TAG_OF((dir & 1) ^ 1)] = 0;
 	return SCTP_VERDICT_ACCEPT;
-}
-
-/* Whether the packet has the tag that one of its chunks asks for. */
-static __always_inline enum sctp_verdict sctp_judge_tag(sctp_packet *s, __u32 control, __u32 dir)
-{
-	__u32 chunk = control & 15, want;
-
-	switch (chunk) {
-	case CHUNK_HEARTBEAT:
-	case CHUNK_HEARTBEAT_ACK:
-		return sctp_heartbeat(s, chunk, dir);
-	case CHUNK_INIT:
-		want = 0;
-		break;
-	case CHUNK_ABORT:
-	case CHUNK_SHUTDOWN_COMPLETE:
-		want = s->next.tag[(dir ^ (control & CHUNK_T ? 1 : 0)) & 1];
-		break;
-	case CHUNK_COOKIE_ECHO:
-		want = s->next.tag[dir & 1];
-		break;
-	default:
-		return SCTP_VERDICT_ACCEPT;
-	}
-	return s->tag == want ? SCTP_VERDICT_ACCEPT : SCTP_VERDICT_INVALID;
-}
-
-/* INIT and INIT-ACK announce the tag of the other direction's packets; false
- * if that cannot be. */
-static __always_inline bool sctp_announce(sctp_packet *s, __u32 chunk, __u32 dir)
-{
-	__u32 own = 1U << (dir & 1), peer = own ^ 3, known;
-	sctp_flow *x = &s->next;
-
-	known = x->tag[(dir & 1) ^ 1];
-	if (chunk == CHUNK_INIT) {
-		if (s->state == SCTP_NONE || s->init_tag != known)
-			x->init = x->init & own ? own : x->init | own;
-	} else if (chunk == CHUNK_INIT_ACK) {
-		if (s->init_tag != known && (x->init & peer ? x->init & own : known))
-			return false;
-	} else {
-		if (chunk == CHUNK_COOKIE_ACK)
-			x->init = 0;
-		return true;
-	}
-	x->tag[(dir & 1) ^ 1] = s->init_tag;
-	return true;
 }
 
 /* The machine works on a copy in scratch memory. */
 static __always_inline void sctp_load(struct flow *f, sctp_packet *s)
 {
 	s->state = f->state;
-	s->next.tag[0] = f->sctp.tag[0];
-	s->next.tag[1] = f->sctp.tag[1];
-	s->next.init = f->sctp.init;
-	s->next.probe = f->sctp.probe;
+	s->tags[TAG_OF(0)] = f->sctp.tag[0];
+	s->tags[TAG_OF(1)] = f->sctp.tag[1];
+	s->init = f->sctp.init;
+	s->probe = f->sctp.probe;
 }
 
 static __always_inline void sctp_store(struct flow *f, sctp_packet *s)
 {
 	f->state = s->state;
-	f->sctp.tag[0] = s->next.tag[0];
-	f->sctp.tag[1] = s->next.tag[1];
-	f->sctp.init = s->next.init;
-	f->sctp.probe = s->next.probe;
+	f->sctp.tag[0] = s->tags[TAG_OF(0)];
+	f->sctp.tag[1] = s->tags[TAG_OF(1)];
+	f->sctp.init = s->init;
+	f->sctp.probe = s->probe;
 }
 
-/* One chunk that the table knows; false: it is invalid. */
-static __always_inline bool sctp_control(sctp_packet *s, __u32 control, __u32 dir)
+/* Whether the packet has the tag that s->chunk asks for, and the chunk may come
+ * now: s->next is the state then. */
+static __always_inline bool sctp_moves(sctp_packet *s, __u32 reflected, __u32 dir)
 {
-	__u32 chunk = control & 15, old = s->state, next;
+	__u32 asked = sctp_asked[dir & 1][reflected][s->chunk & 15];
 
-	switch (sctp_judge_tag(s, control, dir)) {
-	case SCTP_VERDICT_INVALID:
+	if (s->tags[TAG_PACKET] != s->tags[asked & 3])
 		return false;
-	case SCTP_VERDICT_IGNORE:
-		s->verdict = SCTP_VERDICT_IGNORE;
+	s->next = sctp_next[dir & 1][s->chunk & 15][s->state & 15];
+	if (s->next != SCTP_INVALID)
 		return true;
-	default:
-		break;
+	s->invalid = INVALID_SCTP_STATE;
+	return false;
+}
+
+/* INIT and INIT-ACK, which come alone (walk_chunk), announce the tag of the
+ * other direction's packets. */
+static __always_inline enum sctp_verdict sctp_announce(sctp_packet *s, __u32 dir)
+{
+	__u32 own = 1U << (dir & 1), peer = own ^ 3, other = TAG_OF((dir & 1) ^ 1);
+	__u32 old = s->state;
+
+	s->chunk = s->control[0] & 15;
+	if (!sctp_moves(s, 0, dir))
+		return SCTP_VERDICT_INVALID;
+	if (s->chunk == CHUNK_INIT) {
+		if (old == SCTP_NONE || s->init_tag != s->tags[other])
+			s->init = s->init & own ? own : s->init | own;
+		if (old == SCTP_CLOSED && s->next == SCTP_CLOSED)
+			s->verdict = SCTP_VERDICT_IGNORE;
+	} else if (s->init_tag != s->tags[other] && (s->init & peer ? s->init & own : s->tags[other])) {
+		return SCTP_VERDICT_INVALID;
 	}
-	next = sctp_next[dir & 1][chunk][old & 15];
-	if (next == SCTP_INVALID) {
-		s->invalid = INVALID_SCTP_STATE;
-		return false;
+	s->tags[other] = s->init_tag;
+	s->state = s->next;
+	return s->verdict;
+}
+
+/* One other chunk that the table knows; false: it is invalid. */
+static __always_inline bool sctp_control(sctp_packet *s, __u8 control, __u32 dir)
+{
+	s->chunk = control & 15;
+	if (CHUNK_SET(control & 15) & HEARTBEAT_CHUNKS) {
+		enum sctp_verdict verdict = sctp_heartbeat(s, dir);
+
+		if (verdict == SCTP_VERDICT_INVALID)
+			return false;
+		if (verdict == SCTP_VERDICT_IGNORE) {
+			s->verdict = SCTP_VERDICT_IGNORE;
+			return true;
+		}
 	}
-	if (!sctp_announce(s, chunk, dir))
+	if (!sctp_moves(s, control / CHUNK_T & 1, dir))
 		return false;
-	if (chunk == CHUNK_INIT && old == SCTP_CLOSED && next == SCTP_CLOSED)
-		s->verdict = SCTP_VERDICT_IGNORE;
-	if (next == SCTP_ESTABLISHED && old != SCTP_ESTABLISHED)
-		s->assured = 1;
-	s->state = next;
+	if (s->chunk == CHUNK_COOKIE_ACK)
+		s->init = 0;
+	s->reached |= 1 << (s->next & 15);
+	s->state = s->next;
 	return true;
 }
 
@@ -207,10 +191,12 @@ static __always_inline bool sctp_control(sctp_packet *s, __u32 control, __u32 di
 static __always_inline enum sctp_verdict sctp_take(sctp_packet *s, __u32 dir)
 {
 	s->verdict = SCTP_VERDICT_ACCEPT;
-	s->assured = 0;
+	s->reached = 0;
 	s->invalid = INVALID_SCTP_TAG;
-	if (!(s->seen & EXEMPT_CHUNKS) && s->tag != s->next.tag[dir & 1])
+	if (!(s->seen & EXEMPT_CHUNKS) && s->tags[TAG_PACKET] != s->tags[TAG_OF(dir & 1)])
 		return SCTP_VERDICT_INVALID;
+	if (s->seen & ANNOUNCING_CHUNKS)
+		return sctp_announce(s, dir);
 	for (__u32 i = 0; i < MAX_CONTROLS; i++) {
 		if (i >= s->controls)
 			break;
@@ -223,15 +209,13 @@ static __always_inline enum sctp_verdict sctp_take(sctp_packet *s, __u32 dir)
 /* Starts an association in a zeroed flow; false: the packet cannot. */
 static __always_inline bool sctp_open(struct flow *f, sctp_packet *s)
 {
-	sctp_flow *x = &s->next;
-
 	if (s->seen & MID_CHUNKS)
 		return false;
 	s->state = SCTP_NONE;
-	x->tag[0] = s->seen & CHUNK_SET(CHUNK_HEARTBEAT) ? s->tag : 0;
-	x->tag[1] = s->seen & CHUNK_SET(CHUNK_SHUTDOWN_ACK) ? s->tag : 0;
-	x->init = 0;
-	x->probe = 0;
+	s->tags[TAG_OF(0)] = s->seen & CHUNK_SET(CHUNK_HEARTBEAT) ? s->tags[TAG_PACKET] : 0;
+	s->tags[TAG_OF(1)] = s->seen & CHUNK_SET(CHUNK_SHUTDOWN_ACK) ? s->tags[TAG_PACKET] : 0;
+	s->init = 0;
+	s->probe = 0;
 	if (sctp_take(s, 0) != SCTP_VERDICT_ACCEPT)
 		return false;
 	sctp_store(f, s);
@@ -246,7 +230,7 @@ static __always_inline enum sctp_verdict sctp_judge(struct flow *f, sctp_packet 
 
 	sctp_load(f, s);
 	verdict = sctp_take(s, dir);
-	if (s->assured)
+	if (s->reached & 1 << SCTP_ESTABLISHED) /* what was so before is assured already */
 		f->flags |= CONN_ASSURED;
 	sctp_store(f, s);
 	if (verdict == SCTP_VERDICT_ACCEPT)

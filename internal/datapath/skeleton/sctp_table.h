@@ -38,10 +38,22 @@ enum sctp_verdict {
 	SCTP_VERDICT_INVALID,
 };
 
+/* The tags that a chunk may ask the packet to have. */
+enum sctp_tag {
+	TAG_PACKET,	/* the packet's own: any */
+	TAG_NONE,	/* 0 */
+	TAG_ORIGINAL,	/* the association's, by direction */
+	TAG_REPLY,
+};
+
+#define TAG_OF(direction)	(TAG_ORIGINAL + (direction))
+
 #define CHUNK_SET(chunk)	(1U << (chunk))
 #define ALONE_CHUNKS		(CHUNK_SET(CHUNK_INIT) | CHUNK_SET(CHUNK_INIT_ACK) | \
 				 CHUNK_SET(CHUNK_SHUTDOWN_COMPLETE))
+#define ANNOUNCING_CHUNKS	(CHUNK_SET(CHUNK_INIT) | CHUNK_SET(CHUNK_INIT_ACK))
 #define FIRST_CHUNKS		(CHUNK_SET(CHUNK_COOKIE_ECHO) | CHUNK_SET(CHUNK_COOKIE_ACK))
+#define HEARTBEAT_CHUNKS	(CHUNK_SET(CHUNK_HEARTBEAT) | CHUNK_SET(CHUNK_HEARTBEAT_ACK))
 #define EXEMPT_CHUNKS		(CHUNK_SET(CHUNK_INIT) | CHUNK_SET(CHUNK_COOKIE_ECHO) | \
 				 CHUNK_SET(CHUNK_ABORT) | CHUNK_SET(CHUNK_SHUTDOWN_COMPLETE) | \
 				 CHUNK_SET(CHUNK_SHUTDOWN_ACK) | CHUNK_SET(CHUNK_HEARTBEAT) | \
@@ -64,6 +76,21 @@ static const __u8 sctp_chunks[16] = {
 	[11] = CHUNK_COOKIE_ACK,
 	[14] = CHUNK_SHUTDOWN_COMPLETE,
 };
+
+#define ASKED(own, marked) { \
+	[CHUNK_INIT] = TAG_NONE, \
+	[CHUNK_ABORT] = marked, \
+	[CHUNK_SHUTDOWN_COMPLETE] = marked, \
+	[CHUNK_COOKIE_ECHO] = own, \
+}
+
+/* Direction, T bit, chunk; HEARTBEAT and its answer judge the tag themselves. */
+static const __u8 sctp_asked[2][2][16] = {
+	{ ASKED(TAG_ORIGINAL, TAG_ORIGINAL), ASKED(TAG_ORIGINAL, TAG_REPLY) },
+	{ ASKED(TAG_REPLY, TAG_REPLY), ASKED(TAG_REPLY, TAG_ORIGINAL) },
+};
+
+#undef ASKED
 
 #define no SCTP_NONE
 #define cl SCTP_CLOSED
