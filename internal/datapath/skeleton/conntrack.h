@@ -153,8 +153,8 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 		if (config.helpers)
 			t->helper = c->flow.helper;
 		dir = conn_direction(c->flow.flags, t->ends);
-		dir = forget(&t->segment, dir);
 		conn_judged(p, c->flow.flags, dir);
+		dir = forget(&t->segment, dir);
 		switch (tcp_packet(&c->flow, &t->segment, dir)) {
 		case TCP_VERDICT_REOPEN:
 			c->flow.expires = p->now;
@@ -194,8 +194,8 @@ static __noinline enum known known_sctp(struct packet *p, struct track *t, struc
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
 		known = KNOWN;
 		*direction = conn_direction(c->flow.flags, t->ends);
+		conn_judged(p, c->flow.flags, *direction);
 		dir = *direction;
-		conn_judged(p, c->flow.flags, dir);
 		if (sctp_judge(&c->flow, &t->sctp, dir) == SCTP_VERDICT_INVALID) {
 			conn_invalid(p, t->sctp.invalid);
 		} else {
@@ -241,15 +241,20 @@ static __always_inline void conn_judge_error(struct packet *p, struct track *t, 
 	p->direction = DIRECTION_ORIGINAL << conn_direction(READ_ONCE(c->flow.flags), ends);
 }
 
-/* A packet without a connection, whose header may have a fault. */
-static __always_inline void conn_open(struct packet *p, struct track *t, enum invalid fault, __u32 length)
+/* A packet without a connection, whose header may have a fault (enum invalid).
+ * A global function, which is verified once. */
+__noinline int conn_open(struct packet *p, struct track *t, __u32 fault, __u32 length)
 {
-	struct flow *f = &t->fresh.flow;
-	__u32 flags = (t->ends == FROM_B ? CONN_ORIGIN_B : 0) | CONN_OUT * (p->out & 1);
+	struct flow *f;
+	__u32 flags;
 
+	if (!p || !t)
+		return 0;
+	f = &t->fresh.flow;
+	flags = (t->ends == FROM_B ? CONN_ORIGIN_B : 0) | CONN_OUT * (p->out & 1);
 	conn_invalid(p, t->answer ? INVALID_ICMP_ANSWER : fault);
 	if (t->answer)
-		return;
+		return 0;
 	__builtin_memset(f, 0, sizeof(*f));
 	/* An announcement is used up even by a packet that turns out invalid. */
 	if (config.helpers) {
@@ -258,27 +263,29 @@ static __always_inline void conn_open(struct packet *p, struct track *t, enum in
 		else
 			f->helper = helper_of_service(p);
 	}
+	/* By way of memory: the verifier is not to follow each kind. */
+	WRITE_ONCE(f->flags, flags);
 	if (fault)
-		return;
+		return 0;
 	f->created = p->now;
 	if (p->link_proto == PROTO_TCP) {
 		tcp_segment_read(p, &t->segment);
 		p->invalid = INVALID_TCP_OPENING;
 		if (!tcp_open(f, &t->segment))
-			return;
+			return 0;
 	} else if (p->link_proto == PROTO_SCTP) {
 		p->invalid = INVALID_SCTP_OPENING;
 		if (!sctp_open(f, &t->sctp))
-			return;
+			return 0;
 	} else {
-		f->expires = p->now + conn_timeout(p, p->now, flags, &flags);
+		f->expires = p->now + conn_timeout(p, p->now, 0, &flags);
 	}
-	f->flags = flags;
 	f->packets[0] = 1;
 	f->bytes[0] = length;
 	t->pending = 1;
 	t->helper = f->helper;
-	conn_judged(p, flags, 0);
+	conn_judged(p, READ_ONCE(f->flags), 0);
+	return 0;
 }
 
 /*
