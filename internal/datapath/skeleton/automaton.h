@@ -331,7 +331,9 @@ static __always_inline bool feed_action(struct registers *r, struct speaker *who
 static __always_inline bool feed(struct registers *r, const struct automaton *a, struct speaker *who, __u8 c,
 				 struct event *e)
 {
-	bool counted = r->message.flags & IN_BODY && r->message.length, event = false;
+	/* Bytes of the body, this one included; without a branch, see tcp.h. */
+	__u32 left = r->message.length * (r->message.flags / IN_BODY & 1);
+	bool event = false;
 	__u8 class = a->classes[c], action;
 	__u16 step;
 
@@ -343,7 +345,7 @@ static __always_inline bool feed(struct registers *r, const struct automaton *a,
 	action = step >> 10;
 	if (action != ACTION_NONE)
 		event = feed_action(r, who, action, c, e);
-	if (counted && --r->message.length == 0) {
+	if (left && --r->message.length == 0) {
 		event |= message_understand(r, who, e, ACTION_FINISH);
 		restart(r, who->start);
 	}

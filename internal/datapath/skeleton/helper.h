@@ -280,18 +280,8 @@ static __always_inline void helper_watch(struct __sk_buff *skb, struct packet *p
 		restart(&r->half.registers, a->start[reply]);
 		r->half.known = 0;
 	}
-	r->events = 0;
-	r->who.address[0] = p->src_ip[0];
-	r->who.address[1] = p->src_ip[1];
-	r->who.peer[0] = p->dst_ip[0];
-	r->who.peer[1] = p->dst_ip[1];
-	r->who.family = p->family;
-	r->who.proto = p->link_proto;
 	r->who.port = f.flags & CONN_ORIGIN_B ? t->key.b_port : t->key.a_port;
-	r->who.start = a->start[reply];
-	r->who.skip = a->skip[reply];
-	r->who.dead = a->dead;
-	segment_read(skb, p, r, a, length);
+	segment_read(skb, p, r, t->helper, length);
 	if (tcp && (!x.stream || !stream_publish(x.stream, t->fresh.tag, reply, r)))
 		return;
 	if (a->dead != NO_STATE && r->half.registers.state != a->dead)

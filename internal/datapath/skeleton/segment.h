@@ -44,27 +44,44 @@ static __always_inline bool segment_ends(struct packet *p, struct reading *r)
 	return p->link_proto != PROTO_TCP && r->who.dead == NO_STATE;
 }
 
-/* Feeds the payload's new bytes to the automaton that stands in r->half, and
- * leaves the events in r->event. */
-static __always_inline void segment_read(struct __sk_buff *skb, struct packet *p, struct reading *r,
-					 const struct automaton *a, __u32 length)
+/* Who speaks. The port is set already. */
+static __always_inline void speaker_of_packet(struct speaker *who, struct packet *p, const struct automaton *a)
 {
-	struct segment segment = {
-		.skb = skb,
-		.reading = r,
-		.automaton = a,
-		.offset = p->l4_offset + p->l4_header,
-		.length = length,
-	};
-	struct half *half = &r->half;
+	__u32 reply = p->direction == DIRECTION_REPLY;
 
+	who->address[0] = p->src_ip[0];
+	who->address[1] = p->src_ip[1];
+	who->peer[0] = p->dst_ip[0];
+	who->peer[1] = p->dst_ip[1];
+	who->family = p->family;
+	who->proto = p->link_proto;
+	who->start = a->start[reply];
+	who->skip = a->skip[reply];
+	who->dead = a->dead;
+}
+
+/* Feeds the payload's new bytes to the automaton that stands in r->half, and
+ * leaves the events in r->event. A global function, which is verified once; to
+ * such none can hand the automaton, which is read-only. */
+__noinline int segment_read(struct __sk_buff *skb, struct packet *p, struct reading *r, __u32 helper, __u32 length)
+{
+	const struct automaton *a = automaton_of(helper);
+	struct segment segment = { .skb = skb, .reading = r, .automaton = a, .length = length };
+	struct half *half;
+
+	if (!p || !r || !a)
+		return 0;
+	half = &r->half;
+	segment.offset = p->l4_offset + p->l4_header;
+	speaker_of_packet(&r->who, p, a);
+	r->events = 0;
 	if (half->known) {
 		__u32 old = half->next - p->tcp_seq; /* modulo 2^32 */
 
 		if ((__s32)old < 0) {
 			restart(&half->registers, r->who.skip);
 		} else if (old >= length) {
-			return;
+			return 0;
 		} else {
 			segment.offset += old;
 			segment.length -= old;
@@ -79,6 +96,7 @@ static __always_inline void segment_read(struct __sk_buff *skb, struct packet *p
 	if (segment_ends(p, r) &&
 	    message_understand(&half->registers, &r->who, &r->event[r->events % MAX_EVENTS], ACTION_FINISH))
 		r->events++;
+	return 0;
 }
 
 #endif
