@@ -39,6 +39,7 @@ var sctpCases = []Case{
 	{Name: "sctp abort with the peer's tag", Script: "ASSOCIATION · o:sctp(7,abort=T) EST [CLOSED]"},
 	{Name: "sctp abort of the opening", Script: "o:sctp(0,init=7) NEW · r:sctp(0,abort) INV · r:sctp(7,abort) EST [CLOSED]"},
 	{Name: "sctp abort by who does not know the tag", Script: "o:sctp(0,init=7) NEW · o:sctp(7,abort=T) NEW [CLOSED]"},
+	{Name: "sctp T bit of a cookie means nothing", Script: "o:sctp(0,init=7) NEW · r:sctp(7,init-ack=9) EST · o:sctp(7,cookie-echo=T) INV [COOKIE_WAIT] · o:sctp(9,cookie-echo=T) EST [COOKIE_ECHOED]"},
 	{Name: "sctp invalid behind a cookie", Script: "o:sctp(0,init=7) NEW · r:sctp(7,init-ack=9) EST · o:sctp(9,cookie-echo,abort=T) INV [COOKIE_ECHOED]"},
 	{Name: "sctp tags of shutdown-complete", Script: "ASSOCIATION · o:sctp(9,shutdown) EST · r:sctp(7,shutdown-ack) EST · o:sctp(7,shutdown-complete) INV · o:sctp(9,shutdown-complete=T) INV · o:sctp(7,shutdown-complete=T) EST [CLOSED]"},
 	{Name: "sctp tag of cookie-echo", Script: "o:sctp(0,init=7) NEW · r:sctp(7,init-ack=9) EST · o:sctp(7,cookie-echo) INV · o:sctp(7,cookie-echo,heartbeat) INV · o:sctp(9,cookie-echo) EST"},
