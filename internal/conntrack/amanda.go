@@ -16,29 +16,31 @@ var amanda = func() *Automaton {
 //
 //	… CONNECT … DATA|MESG|INDEX|STATE port … LF
 //
-// in capitals, each followed by a blank, and each wherever it stands; a port
-// has at most five digits. Only the first CONNECT counts.
+// in capitals, each followed by a blank, and each wherever it stands. Of a port
+// the first five digits count; behind a keyword without one, or with port 0,
+// nothing does. Only the first CONNECT counts.
 func amandaGrammar() (g *grammar, start state) {
 	g = &grammar{}
 	start = g.message()
 	list := g.search(start, actNone, "CONNECT ")[0]
 	for _, keyword := range g.search(list, actOwn, "DATA ", "MESG ", "INDEX ", "STATE ") {
-		g.rows[keyword] = g.rows[list]
-		at := keyword
-		for range 5 {
-			number := g.then(list)
-			g.rows[number] = g.rows[list]
-			g.ends(number, actAnnounce)
-			g.on(at, digits, number, actPortDigit)
-			at = number
+		zeros, number := keyword, keyword
+		for n := range 5 {
+			more := g.then(list)
+			g.rows[more] = g.rows[list]
+			g.ends(more, actAnnounce)
+			g.on(zeros, digits[1:], more, actPortDigit)
+			if n > 0 {
+				g.on(number, digits, more, actPortDigit)
+			}
+			number = more
+			if n < 4 {
+				zero := g.then(list)
+				g.on(zeros, "0", zero, actNone)
+				zeros = zero
+			}
 		}
-		long := g.then(list)
-		g.rows[long] = g.rows[list]
-		for c := range g.rows[long] {
-			g.rows[long][c].do = actLine
-		}
-		g.on(at, digits, long, actNone)
-		g.on(long, digits, long, actNone)
+		g.completing(number, digits, actAnnounce)
 	}
 	for s := range g.rows[list:] {
 		g.rows[int(list)+s]['\n'].next = g.skip(list)
