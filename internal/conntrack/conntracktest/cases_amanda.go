@@ -43,4 +43,7 @@ var amandaCases = helperCases{helper: conntrack.Amanda, proto: packet.ProtoUDP, 
 	{"and no longer", `o"x" NEW · r"y" · +300s · o"x" NEW`},
 	{"a question keeps it as usual", `o"x" NEW · r"y" · +10s · o"x" · +120s · o"x" NEW`},
 	{"the first question before an answer too", `o"x" NEW · +30s · o"x" NEW`},
+}, differs: map[string]string{
+	"a port above 65535":     byNumber,
+	"the same keyword again": "the kernel looks for each keyword once",
 }}

@@ -11,11 +11,12 @@ import (
 // IRC, with o (10.0.0.111, as one number 167772271) as the client and r as the
 // server; x is whom a file is offered to.
 var ircCases = helperCases{helper: conntrack.IRC, proto: packet.ProtoTCP, port: 6667, cases: []helperCase{
-	{"offer", `open · o"NICK a\r\nPRIVMSG b :\x01DCC SEND file 167772271 1025 99\x01\r\n" · x:5>1025 S REL · x:5>1025 S REL`},
+	{"offer", `open · o"NICK a\r\n" · o"PRIVMSG b :\x01DCC SEND file 167772271 1025 99\x01\r\n" · x:5>1025 S REL · x:5>1025 S REL`},
+	{"behind another line in one segment", `open · o"NICK a\r\nPRIVMSG b :\x01DCC SEND file 167772271 1025 99\x01\r\n" · x:5>1025 S REL`},
 	{"the server itself", `open · o"PRIVMSG b :\x01DCC CHAT chat 167772271 1025\x01\n" · r:5>1025 S REL`},
 	{"any case, blanks in front", `open · o" \r privmsg b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 S REL`},
 	{"the command in capitals only", `open · o"PRIVMSG b :\x01dcc SEND f 167772271 1025\r\nPRIVMSG b :\x01DCC send f 167772271 1025\r\n" · x:5>1025 S NEW`},
-	{"all types", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\nPRIVMSG b :\x01DCC CHAT f 167772271 1026\nPRIVMSG b :\x01DCC MOVE f 167772271 1027\nPRIVMSG b :\x01DCC TSEND f 167772271 1028\nPRIVMSG b :\x01DCC SCHAT f 167772271 1029\n" · x:5>1025 S REL · x:5>1026 S REL · x:5>1027 S REL · x:5>1028 S REL · x:5>1029 S REL`},
+	{"all types", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\n" · o"PRIVMSG b :\x01DCC CHAT f 167772271 1026\n" · o"PRIVMSG b :\x01DCC MOVE f 167772271 1027\n" · o"PRIVMSG b :\x01DCC TSEND f 167772271 1028\n" · o"PRIVMSG b :\x01DCC SCHAT f 167772271 1029\n" · x:5>1025 S REL · x:5>1026 S REL · x:5>1027 S REL · x:5>1028 S REL · x:5>1029 S REL`},
 	{"another type", `open · o"PRIVMSG b :\x01DCC RESUME f 167772271 1025\r\nPRIVMSG b :\x01DCC SENDS f 167772271 1025\r\n" · x:5>1025 S NEW`},
 	{"another command", `open · o"NOTICE b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 S NEW`},
 	{"within a line", `open · o"x PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 S NEW`},
@@ -32,7 +33,7 @@ var ircCases = helperCases{helper: conntrack.IRC, proto: packet.ProtoTCP, port: 
 	{"a port above 65535", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 66561\r\n" · x:5>1025 S NEW`},
 	{"a port that overflows", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 4294968321\r\n" · x:5>1025 S NEW`},
 	{"without a port", `open · o"PRIVMSG b :\x01DCC SEND f 167772271\r\n" · x:5>1025 S NEW`},
-	{"the line after a malformed one", `open · o"PRIVMSG b :\x01DCC SEND f 99999999999 1025\nPRIVMSG b :\x01DCC SEND f 167772271 1026\n" · x:5>1025 S NEW · x:5>1026 S REL`},
+	{"the line after a malformed one", `open · o"PRIVMSG b :\x01DCC SEND f 99999999999 1025\n" · o"PRIVMSG b :\x01DCC SEND f 167772271 1026\n" · x:5>1025 S NEW · x:5>1026 S REL`},
 	{"over IPv6", `v6 · open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 S NEW`},
 	{"from the server", `open · r"PRIVMSG b :\x01DCC SEND f 167772274 1025\r\n" · o:5>1025 S NEW`},
 	{"another protocol", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 udp NEW`},
@@ -49,14 +50,33 @@ var ircCases = helperCases{helper: conntrack.IRC, proto: packet.ProtoTCP, port: 
 	{"the tenth that of the next", `open · ` + offers(1025, 1034) + ` · x:5>1025 S NEW · x:5>1026 S NEW · x:5>1027 S REL · x:5>1034 S REL`},
 	{"one that was used leaves its place", `open · ` + offers(1025, 1032) + ` · x:5>1028 S REL · ` + offers(1033, 1033) + ` · x:5>1025 S REL · x:5>1033 S REL`},
 	{"the same again takes no place, and is the latest", `open · ` + offers(1025, 1032) + ` · ` + offers(1025, 1025) + ` · ` + offers(1033, 1033) + ` · x:5>1025 S REL · x:5>1026 S NEW · x:5>1027 S REL`},
-	{"of twenty in one segment the last eight count", `open · ` + offers(1025, 1044) + ` · x:5>1036 S NEW · x:5>1037 S REL · x:5>1044 S REL`},
+	{"of twenty in one segment the last eight count", `open · ` + offersAtOnce(1025, 1044) + ` · x:5>1036 S NEW · x:5>1037 S REL · x:5>1044 S REL`},
+}, differs: map[string]string{
+	"behind another line in one segment":            byLine,
+	"counts when its line ends":                     bySegment,
+	"split over segments":                           bySegment,
+	"an address that overflows":                     byNumber,
+	"a port above 65535":                            byNumber,
+	"a port that overflows":                         byNumber,
+	"of twenty in one segment the last eight count": byLine,
 }}
 
-// offers are the offers of some ports, as one segment.
+// offers are the offers of some ports, each a segment.
 func offers(first, last int) string {
+	var segments []string
+	for port := first; port <= last; port++ {
+		segments = append(segments, fmt.Sprintf("o%q", offer(port)))
+	}
+	return strings.Join(segments, " · ")
+}
+
+// offersAtOnce are one segment.
+func offersAtOnce(first, last int) string {
 	var lines strings.Builder
 	for port := first; port <= last; port++ {
-		fmt.Fprintf(&lines, "PRIVMSG b :\x01DCC SEND f 167772271 %d\r\n", port)
+		lines.WriteString(offer(port))
 	}
 	return fmt.Sprintf("o%q", lines.String())
 }
+
+func offer(port int) string { return fmt.Sprintf("PRIVMSG b :\x01DCC SEND f 167772271 %d\r\n", port) }

@@ -10,7 +10,7 @@ var otherPortCases = helperCases{
 	helper: conntrack.FTP, proto: packet.ProtoTCP, port: 2121,
 	services: []conntrack.Service{{Helper: conntrack.FTP, Proto: packet.ProtoTCP, Port: 2121}, {Helper: conntrack.IRC, Proto: packet.ProtoTCP, Port: 21}},
 	cases: []helperCase{
-		{"there it is read", `open · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL`},
+		{"there it is read", `open · o"NOOP\r\n" · o"PORT 10,0,0,111,4,1\r\n" · r:20>1025 S REL`},
 		{"another helper's commands are not", `open · o"PRIVMSG b :\x01DCC SEND f 167772271 1025\r\n" · x:5>1025 S NEW`},
 	},
 }

@@ -132,6 +132,8 @@ var sipCases = helperCases{helper: conntrack.SIP, proto: packet.ProtoUDP, port: 
 	{"an IPv6 address in full", "v6 · " + contactCase("<sip:[fd00:0:0:0:0:0:0:6F]:7000>", "REL")},
 	{"an IPv6 address with too many groups", "v6 · " + contactCase("<sip:[fd00:0:0:0:0:0:0:0:6f]:7000>", "NEW")},
 	{"an IPv6 address without brackets", "v6 · " + contactCase("<sip:fd00::6f:7000>", "NEW")},
+}, differs: map[string]string{
+	"lines that end in LF": "the kernel's lines of a header end in CRLF",
 }}
 
 // contactCase registers a contact, which the registrar agrees to.
@@ -157,4 +159,9 @@ var sipStreamCases = helperCases{helper: conntrack.SIP, proto: packet.ProtoTCP, 
 
 	{"registered", `open · o<REGISTER 1 o:7000 expires=60> · r:9>7000 S NEW · r<200 1 REGISTER o:7000 expires=60> · r:10>7000 S REL · r:11>7000 S REL · x:9>7000 S NEW · r:9>7000 udp NEW`},
 	{"another transport protocol", `open · o<REGISTER 1 o:7000;transport=udp expires=60> · r<200 1 REGISTER o:7000;transport=udp expires=60> · r:10>7000 S NEW · r:10>7000 udp NEW`},
+}, differs: map[string]string{
+	"split over segments":                bySegment,
+	"several in a segment":               "the kernel reads no message behind empty lines",
+	"behind a message that nobody knows": bySegment,
+	"behind a gap":                       bySegment,
 }}

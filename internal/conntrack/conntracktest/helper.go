@@ -26,13 +26,18 @@ type helperCases struct {
 	cases  []helperCase
 	// services are the port's, if not the usual ones.
 	services []conntrack.Service
+	// differs says of cases by their names why nf_conntrack's helper does
+	// otherwise.
+	differs map[string]string
 }
+
+var allHelperCases = []helperCases{ftpCases, tftpCases, ircCases, amandaCases, sipCases, sipStreamCases, otherPortCases, noHelperCases}
 
 // RunHelpers puts the sequences of all helpers through new engines, which must
 // have their helpers at work.
 func RunHelpers(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
-	for _, list := range []helperCases{ftpCases, tftpCases, ircCases, amandaCases, sipCases, sipStreamCases, otherPortCases, noHelperCases} {
-		t.Run(fmt.Sprintf("%s at %d", list.helper, list.port), func(t *testing.T) {
+	for _, list := range allHelperCases {
+		t.Run(list.String(), func(t *testing.T) {
 			for _, c := range list.cases {
 				t.Run(c.name, func(t *testing.T) {
 					steps, err := helperScript(list.proto, list.port, c.script)
@@ -44,6 +49,14 @@ func RunHelpers(t *testing.T, begin func(*testing.T, conntrack.Config) Engine) {
 			}
 		})
 	}
+}
+
+func (l *helperCases) String() string {
+	proto := "tcp"
+	if l.proto == packet.ProtoUDP {
+		proto = "udp"
+	}
+	return fmt.Sprintf("%s at %s %d", l.helper, proto, l.port)
 }
 
 // helperScript reads a sequence whose control connection runs from o:40000 to

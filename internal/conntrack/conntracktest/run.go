@@ -1,6 +1,7 @@
 package conntracktest
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -58,6 +59,14 @@ func run(t *testing.T, cases []Case, begin func(*testing.T, conntrack.Config) En
 
 func runSteps(t *testing.T, engine Engine, steps []Step) {
 	t.Helper()
+	if err := judgeSteps(t, engine, steps); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judgeSteps tells the first step that is not as expected.
+func judgeSteps(t *testing.T, engine Engine, steps []Step) error {
+	t.Helper()
 	now := start
 	for i, s := range steps {
 		now += int64(s.Pause)
@@ -66,10 +75,10 @@ func runSteps(t *testing.T, engine Engine, steps []Step) {
 		}
 		state, direction := engine.Judge(t, s.Frame, s.Out, now, !s.Drop)
 		if state != s.State {
-			t.Fatalf("step %d, %s: state %s", i+1, s.Text, StateName(state))
+			return fmt.Errorf("step %d, %s: state %s", i+1, s.Text, StateName(state))
 		}
 		if s.Direction != 0 && direction != s.Direction {
-			t.Fatalf("step %d, %s: direction %d", i+1, s.Text, direction)
+			return fmt.Errorf("step %d, %s: direction %d", i+1, s.Text, direction)
 		}
 		if s.ProtoState == "" {
 			continue
@@ -79,9 +88,10 @@ func runSteps(t *testing.T, engine Engine, steps []Step) {
 			want = ""
 		}
 		if got := engine.ProtoState(t, now); got != want {
-			t.Fatalf("step %d, %s: the connection is in state %q", i+1, s.Text, got)
+			return fmt.Errorf("step %d, %s: the connection is in state %q", i+1, s.Text, got)
 		}
 	}
+	return nil
 }
 
 // StateName is the notation's word for a state.

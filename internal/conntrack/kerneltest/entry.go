@@ -3,6 +3,8 @@ package kerneltest
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -130,29 +132,48 @@ const (
 	maxWait = 3 * time.Second
 )
 
-// Elapse makes all connections older. What lives on has whole seconds left.
+// Elapse makes all connections and expectations older. What lives on has whole
+// seconds left.
 func (k *Kernel) Elapse(d time.Duration) error {
 	time.Sleep(tick)
 	found, err := k.entries()
 	if err != nil {
 		return err
 	}
-	for t, x := range found {
-		if t.proto == packet.ProtoUDP && x.replied && d <= maxWait {
-			time.Sleep(d)
-			return nil
-		}
+	expected, err := k.expectations()
+	if err != nil {
+		return err
+	}
+	waited := d <= maxWait && slices.ContainsFunc(slices.Collect(maps.Keys(found)), func(t tuple) bool {
+		return t.proto == packet.ProtoUDP && found[t].replied
+	})
+	if waited {
+		time.Sleep(d)
 	}
 	for t, x := range found {
-		left := x.left + time.Second - d
-		if left <= 0 {
-			err = k.remove(t)
-		} else {
-			err = k.outlive(t, left)
-		}
-		if err != nil {
+		if err := k.age(t, x.left+time.Second-d, waited); err != nil {
 			return fmt.Errorf("change the end of %v: %w", t, err)
 		}
 	}
+	for _, x := range expected {
+		if err := k.ageExpectation(x, x.left+time.Second-d, waited); err != nil {
+			return fmt.Errorf("change the end of an expectation: %w", err)
+		}
+	}
 	return nil
+}
+
+// age leaves a connection a time to live, unless what it had passed by itself.
+func (k *Kernel) age(t tuple, left time.Duration, waited bool) error {
+	switch {
+	case left > 0 && waited:
+		return nil
+	case left > 0:
+		return k.outlive(t, left)
+	}
+	err := k.remove(t)
+	if waited && isUnknown(err) {
+		return nil
+	}
+	return err
 }
