@@ -163,3 +163,26 @@ func TestTrackerSequences(t *testing.T) {
 	t.Run("states", func(t *testing.T) { conntracktest.Run(t, begin) })
 	t.Run("helpers", func(t *testing.T) { conntracktest.RunHelpers(t, begin) })
 }
+
+// An association is assured from its COOKIE-ACK on, and not before.
+func TestAssociationsAreAssured(t *testing.T) {
+	needRoot(t)
+	k := newTracker(t, resolve(t, trackingPolicy), Config{})
+	if err := k.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := conntracktest.Script("o:sctp(0,init=7) NEW · r:sctp(7,init-ack=9) EST · o:sctp(9,cookie-echo) EST · r:sctp(7,cookie-ack) EST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range steps {
+		k.Judge(t, s.Frame, s.Out, int64(i+1)*1e9, true)
+		entries := k.entries(t)
+		if len(entries) != 1 {
+			t.Fatalf("%s: %d entries", s.Text, len(entries))
+		}
+		if got, want := k.member(t, entries[0], "flags")&connAssured != 0, i == len(steps)-1; got != want {
+			t.Errorf("%s: assured %v, want %v", s.Text, got, want)
+		}
+	}
+}
