@@ -1,6 +1,9 @@
 package conntracktest
 
 import (
+	"fmt"
+	"strings"
+
 	"tapgate/internal/conntrack"
 	"tapgate/internal/packet"
 )
@@ -142,6 +145,13 @@ func contactCase(contact, want string) string {
 		`r"SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nExpires: 60\r\nContact: ` + contact + `\r\n\r\n" · r:10>7000 udp ` + want
 }
 
+// described is a request with one medium.
+func described(method, medium string) string {
+	body := "v=0\r\nc=IN IP4 10.0.0.111\r\nm=" + medium + " x\r\n"
+	text := fmt.Sprintf("%s sip:b SIP/2.0\r\nCSeq: 1 %s\r\nl: %d\r\n\r\n%s", method, method, len(body), body)
+	return strings.ReplaceAll(text, "\r\n", `\r\n`)
+}
+
 // sipStreamCases are of SIP over TCP.
 var sipStreamCases = helperCases{helper: conntrack.SIP, proto: packet.ProtoTCP, port: 5060, cases: []helperCase{
 	{"invitation", `open · o<INVITE 1 own:4000> · r:9>4000 udp REL · r:9>4001 udp REL · r<200 1 INVITE own:5000> · o:9>5000 udp REL`},
@@ -149,6 +159,8 @@ var sipStreamCases = helperCases{helper: conntrack.SIP, proto: packet.ProtoTCP, 
 	{"the end of the call", `open · o<INVITE 1 own:4000> · r<200 1 INVITE own:5000> · o<BYE 2> · r:9>4000 udp NEW · o:9>5000 udp NEW`},
 	{"split over segments", `open · o"INVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\nl: 50\r\n\r\nv=0\r\nc=IN IP4 10.0" · o".0.111\r\nm=audio 4000 RTP/AVP 0\r\n" · r:9>4000 udp REL`},
 	{"several in a segment", `open · o"INVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\nl: 50\r\n\r\nv=0\r\nc=IN IP4 10.0.0.111\r\nm=audio 4000 RTP/AVP 0\r\n\r\n\r\nUPDATE sip:b SIP/2.0\r\nCSeq: 2 UPDATE\r\nl: 50\r\n\r\nv=0\r\nc=IN IP4 10.0.0.111\r\nm=audio 5000 RTP/AVP 0\r\n" · r:9>4000 udp REL · r:9>5000 udp REL`},
+	{"of many media in a segment the latest count, whatever follows", `open · o"` + described("INVITE", "audio 4000") + strings.Repeat(described("UPDATE", "image 6000"), 15) +
+		`ACK sip:b SIP/2.0\r\nCSeq: 1 ACK\r\nl: 0\r\n\r\n" · r:9>4000 udp REL · r:9>6000 udp REL`},
 	{"no length", `open · o"INVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\nv=0\r\nc=IN IP4 10.0.0.111\r\nm=audio 4000 RTP/AVP 0\r\n" · r:9>4000 udp NEW`},
 	{"too short a length", `open · o"INVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\nl: 24\r\n\r\nv=0\r\nc=IN IP4 10.0.0.111\r\nm=audio 4000 RTP/AVP 0\r\n" · r:9>4000 udp NEW`},
 	{"a message within a message", `open · o"MESSAGE sip:b SIP/2.0\r\nCSeq: 1 MESSAGE\r\nl: 92\r\n\r\nINVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\nl: 50\r\n\r\nv=0\r\nc=IN IP4 10.0.0.111\r\nm=audio 4000 RTP/AVP 0\r\n" · r:9>4000 udp NEW`},

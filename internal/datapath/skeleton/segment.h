@@ -13,6 +13,12 @@ struct segment {
 	__u32 offset, length;	/* of the new bytes */
 };
 
+/* Only what is complete may take the place of an event in a full ring. */
+static __always_inline void event_add(struct reading *r)
+{
+	r->event[r->events++ % MAX_EVENTS] = r->begun;
+}
+
 static int segment_byte(__u32 i, struct segment *segment)
 {
 	struct reading *r = segment->reading;
@@ -32,9 +38,8 @@ static int segment_byte(__u32 i, struct segment *segment)
 			return 1;
 		}
 	}
-	if (feed(&r->half.registers, segment->automaton, &r->who, r->chunk[i % CHUNK],
-		 &r->event[r->events % MAX_EVENTS]))
-		r->events++;
+	if (feed(&r->half.registers, segment->automaton, &r->who, r->chunk[i % CHUNK], &r->begun))
+		event_add(r);
 	return 0;
 }
 
@@ -94,8 +99,8 @@ __noinline int segment_read(struct __sk_buff *skb, struct packet *p, struct read
 	else
 		bpf_loop(segment.length + segment_ends(p, r), segment_byte, &segment, 0);
 	if (segment_ends(p, r) &&
-	    message_understand(&half->registers, &r->who, &r->event[r->events % MAX_EVENTS], ACTION_FINISH))
-		r->events++;
+	    message_understand(&half->registers, &r->who, &r->begun, ACTION_FINISH))
+		event_add(r);
 	return 0;
 }
 

@@ -68,6 +68,7 @@ struct reading {
 	struct place_of_target place;
 	__u32 chosen, oldest;
 	__u32 events;
+	struct event begun;	/* complete or not */
 	struct event event[MAX_EVENTS]; /* a ring */
 	struct new_stream empty;
 	__u8 chunk[CHUNK];
