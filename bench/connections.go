@@ -45,16 +45,11 @@ func measureCrowd(ctx context.Context, out io.Writer, options datapath.Options, 
 		return err
 	}
 	defer network.Close()
-	dir, unmount, err := mountBPFFS()
+	host, dir, unmount, err := openOwn(options)
 	if err != nil {
 		return err
 	}
 	defer unmount()
-	options.Dir = dir
-	host, err := datapath.Open(options)
-	if err != nil {
-		return err
-	}
 	c := &crowd{network: network, host: host, dir: dir, each: connections / crowdPorts}
 	if err := c.addPorts(ctx); err != nil {
 		return err

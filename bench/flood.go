@@ -72,16 +72,11 @@ func measureFlood(ctx context.Context, options datapath.Options, flood func(atta
 	if err != nil {
 		return nil, err
 	}
-	dir, unmount, err := mountBPFFS()
+	host, _, unmount, err := openOwn(options)
 	if err != nil {
 		return nil, err
 	}
 	defer unmount()
-	options.Dir = dir
-	host, err := datapath.Open(options)
-	if err != nil {
-		return nil, err
-	}
 	err = network.Host.Do(func() error {
 		p, err := resolve("floodable.xml", []byte(floodable), network.Guest)
 		if err != nil {

@@ -104,16 +104,11 @@ func measureAll(ctx context.Context, out io.Writer, subjects []subject, options 
 		return err
 	}
 	defer network.Close()
-	dir, unmount, err := mountBPFFS()
+	host, _, unmount, err := openOwn(options)
 	if err != nil {
 		return err
 	}
 	defer unmount()
-	options.Dir = dir
-	host, err := datapath.Open(options)
-	if err != nil {
-		return err
-	}
 	// Warms everything up.
 	if _, err := packetRate(ctx, network, duration/4); err != nil {
 		return err
@@ -172,20 +167,27 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// mountBPFFS makes a bpffs that nobody else sees the pins of.
-func mountBPFFS() (dir string, unmount func(), err error) {
+// openOwn opens a host on a bpffs that nobody else sees the pins of.
+func openOwn(options datapath.Options) (host *datapath.Host, dir string, unmount func(), err error) {
 	root, err := os.MkdirTemp("", "tapgate-bench-")
 	if err != nil {
-		return "", nil, err
+		return nil, "", nil, err
 	}
 	if err := unix.Mount("bpf", root, "bpf", 0, ""); err != nil {
 		os.Remove(root)
-		return "", nil, fmt.Errorf("mount a bpffs: %w", err)
+		return nil, "", nil, fmt.Errorf("mount a bpffs: %w", err)
 	}
-	return filepath.Join(root, "tapgate"), func() {
+	unmount = func() {
 		_ = unix.Unmount(root, unix.MNT_DETACH)
 		_ = os.Remove(root)
-	}, nil
+	}
+	options.Dir = filepath.Join(root, "tapgate")
+	host, err = datapath.Open(options)
+	if err != nil {
+		unmount()
+		return nil, "", nil, err
+	}
+	return host, options.Dir, unmount, nil
 }
 
 // resolve works the filter out for the guest, whose address is the parameter

@@ -45,10 +45,11 @@ func (l *live) flush(port string, match func(*Connection) bool) (n int) {
 	return n
 }
 
-// serveTCPEcho sends back what comes to the guest's port 7.
-func serveTCPEcho(l *live) {
+// serveTCP hands each connection to a port of the guest to fn, and closes it
+// then.
+func serveTCP(l *live, port uint16, fn func(net.Conn)) {
 	l.t.Helper()
-	listener, err := l.Guest.Listen(l.Guest.At(7))
+	listener, err := l.Guest.Listen(l.Guest.At(port))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -61,10 +62,16 @@ func serveTCPEcho(l *live) {
 			}
 			go func() {
 				defer conn.Close()
-				_, _ = io.Copy(conn, conn)
+				fn(conn)
 			}()
 		}
 	}()
+}
+
+// serveTCPEcho sends back what comes to the guest's port 7.
+func serveTCPEcho(l *live) {
+	l.t.Helper()
+	serveTCP(l, 7, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
 }
 
 // echoes tells whether the server answers on the connection.

@@ -204,34 +204,12 @@ func TestMacvtapDirections(t *testing.T) {
 		t.Run(string(mechanism), func(t *testing.T) {
 			l := newLive(t, mechanism)
 			mac := net.HardwareAddr{0x52, 0x54, 0, 0, 0, 0x77}
-			// The guest's own NIC carries the macvtap; its cable leads to the bridge.
-			guest := l.Guest.Links()
-			lower, err := guest.LinkByName("eth0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = guest.LinkAdd(&netlink.Macvtap{Macvlan: netlink.Macvlan{
-				LinkAttrs: netlink.LinkAttrs{Name: "macvtap0", ParentIndex: lower.Attrs().Index, HardwareAddr: mac},
-				Mode:      netlink.MACVLAN_MODE_BRIDGE,
-			}})
-			if errors.Is(err, unix.EOPNOTSUPP) {
-				t.Skip("the kernel has no macvtap (CONFIG_MACVTAP)")
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			dev, err := guest.LinkByName("macvtap0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := guest.LinkSetUp(dev); err != nil {
-				t.Fatal(err)
-			}
+			addMacvtap(t, l.Guest, mac)
 			p := resolve(t, `<filter name="m">
   <rule action="drop" direction="out"><udp dstportstart="9"/></rule>
   <rule action="drop" direction="in"><udp dstportstart="10"/></rule>
 </filter>`)
-			err = l.Guest.Do(func() error {
+			err := l.Guest.Do(func() error {
 				_, err := l.host.Guard(t.Context(), "macvtap0", p, Meta{})
 				return err
 			})

@@ -77,24 +77,11 @@ func TestConnectionsOfASourceAreLimited(t *testing.T) {
 
 // serveGreeting greets on port 22 and closes when the client does.
 func serveGreeting(l *live) {
-	listener, err := l.Guest.Listen(l.Guest.At(22))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _ = conn.Write([]byte("hello"))
-				_, _ = io.Copy(io.Discard, conn)
-			}()
-		}
-	}()
+	l.t.Helper()
+	serveTCP(l, 22, func(conn net.Conn) {
+		_, _ = conn.Write([]byte("hello"))
+		_, _ = io.Copy(io.Discard, conn)
+	})
 }
 
 // place mirrors struct place.

@@ -3,7 +3,6 @@ package conntracktest
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"tapgate/internal/packet"
 )
@@ -151,18 +150,7 @@ func RunLimits(t *testing.T, begin func(t *testing.T, filter string) func(frame 
 	for _, c := range limitCases {
 		t.Run(c.name, func(t *testing.T) {
 			decide := begin(t, `<filter name="x">`+c.rules+`</filter>`)
-			now := int64(time.Hour)
-			for line := range strings.Lines(strings.TrimSpace(c.lines)) {
-				line = strings.TrimSpace(line)
-				if pause, ok := strings.CutPrefix(line, "wait "); ok {
-					d, err := time.ParseDuration(pause)
-					if err != nil {
-						t.Fatal(err)
-					}
-					now += int64(d)
-					continue
-				}
-				now += int64(time.Millisecond)
+			eachLine(t, c.lines, func(line string, tick func() int64) {
 				at := strings.LastIndex(line, ": ")
 				text, out := strings.CutPrefix(line[:at], "out ")
 				text = strings.TrimPrefix(text, "in ")
@@ -170,10 +158,10 @@ func RunLimits(t *testing.T, begin func(t *testing.T, filter string) func(frame 
 				if err != nil {
 					t.Fatalf("%s: %v", line, err)
 				}
-				if got, want := decide(frame, out, now), line[at+2:] == "pass"; got != want {
+				if got, want := decide(frame, out, tick()), line[at+2:] == "pass"; got != want {
 					t.Errorf("%s: passed %v", line, got)
 				}
-			}
+			})
 		})
 	}
 }

@@ -3,7 +3,6 @@ package conntracktest
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"tapgate/internal/packet"
 )
@@ -200,21 +199,10 @@ func RunQuota(t *testing.T, begin func(t *testing.T, quota int) func(frame []byt
 	for _, c := range quotaCases {
 		t.Run(c.name, func(t *testing.T) {
 			judge := begin(t, c.quota)
-			now := int64(time.Hour)
-			for line := range strings.Lines(strings.TrimSpace(c.lines)) {
-				line = strings.TrimSpace(line)
-				if pause, ok := strings.CutPrefix(line, "wait "); ok {
-					d, err := time.ParseDuration(pause)
-					if err != nil {
-						t.Fatal(err)
-					}
-					now += int64(d)
-					continue
-				}
+			eachLine(t, c.lines, func(line string, tick func() int64) {
 				for _, step := range handshake(line) {
-					now += int64(time.Millisecond)
 					frame, out, want := quotaStep(t, step)
-					state, full := judge(frame, out, now)
+					state, full := judge(frame, out, tick())
 					got := StateName(state)
 					if full {
 						got = "full"
@@ -223,7 +211,7 @@ func RunQuota(t *testing.T, begin func(t *testing.T, quota int) func(frame []byt
 						t.Fatalf("%s: %s", step, got)
 					}
 				}
-			}
+			})
 		})
 	}
 }
