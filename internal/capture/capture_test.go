@@ -86,7 +86,7 @@ func TestCapturesAreReadBack(t *testing.T) {
 func TestWiresharkReadsCaptures(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
-		t.Skip("needs tshark")
+		t.Skip("needs tshark, Wireshark on the command line, which is not installed; the capture is read back by a library in any case")
 	}
 	path := filepath.Join(t.TempDir(), "a.pcapng")
 	if err := os.WriteFile(path, example(t), 0o600); err != nil {

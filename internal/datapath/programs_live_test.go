@@ -24,7 +24,7 @@ func installed(t *testing.T, names ...string) (paths []string) {
 	for _, name := range names {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			t.Skipf("%s is not installed", name)
+			t.Skipf("needs the program %s, which is not installed; the same is tried with plain sockets in any case", name)
 		}
 		paths = append(paths, path)
 	}
@@ -263,12 +263,13 @@ audio_player aufile,%s
 
 func baresipModules(t testing.TB) string {
 	t.Helper()
-	for _, pattern := range []string{"/usr/lib/baresip/modules", "/usr/lib/*/baresip/modules", "/usr/local/lib/baresip/modules"} {
+	patterns := []string{"/usr/lib/baresip/modules", "/usr/lib/*/baresip/modules", "/usr/local/lib/baresip/modules"}
+	for _, pattern := range patterns {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			return found[0]
 		}
 	}
-	t.Skip("baresip's modules are not where they are expected")
+	t.Skipf("baresip is installed without its modules: none of %s is there", strings.Join(patterns, ", "))
 	return ""
 }
 

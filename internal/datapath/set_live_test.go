@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"tapgate/internal/ipset"
+	"tapgate/internal/lab"
 )
 
 const (
@@ -24,8 +25,10 @@ func newSetLive(t testing.TB, typeName string) *live {
 	t.Helper()
 	l := newLive(t, Automatic)
 	l.in(func() error {
-		if _, _, err := netlink.IpsetProtocol(); err != nil {
-			t.Skipf("the kernel has no ip_set: %v", err)
+		if err := lab.CheckIPSet(); errors.Is(err, lab.ErrNoIPSet) {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
 		}
 		return netlink.IpsetCreate(testSet, typeName, netlink.IpsetCreateOptions{})
 	})
@@ -115,8 +118,10 @@ func TestAKernelSetIsFollowed(t *testing.T) {
 func TestAMissingSetIsAnError(t *testing.T) {
 	l := newLive(t, Automatic)
 	l.in(func() error {
-		if _, _, err := netlink.IpsetProtocol(); err != nil {
-			t.Skipf("the kernel has no ip_set: %v", err)
+		if err := lab.CheckIPSet(); errors.Is(err, lab.ErrNoIPSet) {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
 		}
 		_, err := l.host.Guard(t.Context(), l.Guest.Port, resolve(t, onlySet), Meta{})
 		if !errors.Is(err, ipset.ErrNotFound) || !strings.Contains(err.Error(), `:2: <udp> ipset="peers"`) {

@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"tapgate/internal/lab"
 )
 
 // TestRead reads sets that are made for it under names of their own.
@@ -17,8 +19,10 @@ func TestRead(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root (CAP_NET_ADMIN) to make kernel sets")
 	}
-	if _, _, err := netlink.IpsetProtocol(); err != nil {
-		t.Skipf("the kernel has no ip_set: %v", err)
+	if err := lab.CheckIPSet(); errors.Is(err, lab.ErrNoIPSet) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	port := func(n uint16) *uint16 { return &n }
 	udp := uint8(unix.IPPROTO_UDP)
@@ -87,8 +91,10 @@ func TestReadRaw(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root (CAP_NET_ADMIN) to make kernel sets")
 	}
-	if _, _, err := netlink.IpsetProtocol(); err != nil {
-		t.Skipf("the kernel has no ip_set: %v", err)
+	if err := lab.CheckIPSet(); errors.Is(err, lab.ErrNoIPSet) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		typeName string
@@ -136,8 +142,10 @@ func TestReadLarge(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root (CAP_NET_ADMIN) to make kernel sets")
 	}
-	if _, _, err := netlink.IpsetProtocol(); err != nil {
-		t.Skipf("the kernel has no ip_set: %v", err)
+	if err := lab.CheckIPSet(); errors.Is(err, lab.ErrNoIPSet) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	name, want := "tapgate_test", build(t, "bitmap:ip", 4, "10.0.0.0-10.0.255.255")
 	if err := netlink.IpsetCreate(name, "hash:ip", netlink.IpsetCreateOptions{MaxElements: 1 << 17}); err != nil {

@@ -3,10 +3,12 @@
 package kerneltest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"tapgate/internal/lab"
 	"tapgate/internal/packet"
@@ -55,6 +57,17 @@ type ErrMissing struct {
 	Err  error
 }
 
+// missing makes an ErrMissing of a failure, if it is that of a kernel which was
+// built without.
+func missing(what string, err error) error {
+	for _, none := range []error{unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, none) {
+			return ErrMissing{what, err}
+		}
+	}
+	return fmt.Errorf("set up %s: %w", what, err)
+}
+
 func (e ErrMissing) Error() string { return fmt.Sprintf("the kernel has no %s: %v", e.What, e.Err) }
 func (e ErrMissing) Unwrap() error { return e.Err }
 
@@ -83,12 +96,12 @@ func (k *Kernel) build() error {
 		return err
 	}
 	if err := installRules(k.ns.FD()); err != nil {
-		return ErrMissing{"nf_tables that match connection states", err}
+		return missing("nf_tables that match connection states", err)
 	}
 	// Only now: the first rule that asks for a state brings them about. Checksums
 	// are another subject, and are not right here.
 	if err := k.Set("nf_conntrack_checksum", 0); err != nil {
-		return ErrMissing{"nf_conntrack", err}
+		return missing("nf_conntrack", err)
 	}
 	if k.table, err = dial(k.ns); err != nil {
 		return err

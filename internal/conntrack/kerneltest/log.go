@@ -39,7 +39,7 @@ func openLog(ns *lab.Namespace) (*stateLog, error) {
 	})
 	if err != nil {
 		n.Close()
-		return nil, ErrMissing{"nfnetlink_log", err}
+		return nil, missing("nfnetlink_log", err)
 	}
 	return &stateLog{n}, nil
 }
