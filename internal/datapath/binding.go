@@ -22,6 +22,9 @@ type Meta struct {
 	BoundAt time.Time `json:"bound_at"`
 	// Settings of the port; those that are left out have their defaults.
 	Settings settings.Values `json:"settings,omitempty"`
+	// Digest names all that the caller derived the policy from, for the caller to
+	// tell whether the port enforces what it should. It may be empty.
+	Digest string `json:"digest,omitempty"`
 }
 
 // Binding describes what a port enforces. It is pinned beside the programs, so
