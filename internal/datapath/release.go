@@ -62,6 +62,11 @@ func (h *Host) release(port string) error {
 			}
 		}
 	}
+	return h.forget(state)
+}
+
+// forget removes all that is pinned of a port.
+func (h *Host) forget(state *portState) error {
 	// Links of a device that is gone, or has another name.
 	for _, d := range policy.Directions {
 		if err := (&tcx{portDir: state.dir}).detach(d); err != nil {
