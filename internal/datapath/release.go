@@ -76,12 +76,8 @@ func (h *Host) forget(state *portState) error {
 	if err := h.repair(state); err != nil {
 		return err
 	}
-	for len(state.generations) > 0 {
-		g := state.last()
-		state.generations = state.generations[:len(state.generations)-1]
-		if err := h.drop(g, state.generations); err != nil {
-			return err
-		}
+	if err := h.dropAll(state); err != nil {
+		return err
 	}
 	return os.Remove(state.dir)
 }

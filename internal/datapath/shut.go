@@ -23,9 +23,9 @@ const dropPacket = 2
 
 // Shut lets nothing through a port in a direction that no policy judges. It is
 // for a port whose policy cannot be put in force, or is not yet: less than the
-// filter allows, never more. It takes a fraction of a millisecond, and leaves
-// alone what a policy guards.
-func (h *Host) Shut(ctx context.Context, port string) error {
+// filter allows, never more. It takes a fraction of a millisecond. A policy that
+// is in force stays, unless this is to replace it.
+func (h *Host) Shut(ctx context.Context, port string, replace bool) error {
 	dev, err := device.ByName(port)
 	if err != nil {
 		return err
@@ -35,14 +35,14 @@ func (h *Host) Shut(ctx context.Context, port string) error {
 		return err
 	}
 	defer l.unlock()
-	if err := h.shut(ctx, dev); err != nil {
+	if err := h.shut(ctx, dev, replace); err != nil {
 		_ = os.Remove(h.portDir(port))
 		return portError("shut", port, err)
 	}
 	return nil
 }
 
-func (h *Host) shut(ctx context.Context, dev device.Device) error {
+func (h *Host) shut(ctx context.Context, dev device.Device, replace bool) error {
 	state, err := h.look(dev.Name, dev)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (h *Host) shut(ctx context.Context, dev device.Device) error {
 	for _, m := range []Mechanism{mechanism, Clsact} {
 		a := newAttachment(m, state.dir, dev)
 		for _, d := range policy.Directions {
-			if force[d] == nil && err == nil {
+			if err == nil && (replace || force[d] == nil) {
 				err = a.attach(d, prog)
 			}
 		}
@@ -75,7 +75,22 @@ func (h *Host) shut(ctx context.Context, dev device.Device) error {
 		}
 		err = nil
 	}
-	return needsRoot(err)
+	if err != nil || !replace {
+		return needsRoot(err)
+	}
+	return h.dropAll(state)
+}
+
+// dropAll removes all generations of a port, none of which is in force.
+func (h *Host) dropAll(s *portState) error {
+	for len(s.generations) > 0 {
+		last := s.last()
+		s.generations = s.generations[:len(s.generations)-1]
+		if err := h.drop(last, s.generations); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isShut tells whether a program is the one that drops everything.
