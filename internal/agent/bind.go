@@ -16,24 +16,23 @@ import (
 // that is not nil, at every port that uses it. If anything fails, all is as it
 // was. A daemon's binding may wait for its device.
 func (a *Agent) Bind(ctx context.Context, by store.Actor, b binding.Binding, own *Document) (*Bound, error) {
-	var f *store.Filter
-	var warnings []string
-	if own != nil {
-		var err error
-		if f, warnings, err = own.parse(); err != nil {
-			return nil, err
-		}
-	}
 	var done *Bound
 	notes, err := a.update(ctx, by, func(u *store.Update) (err error) {
-		done, err = a.bind(ctx, u, &b, f)
+		if own == nil {
+			done, err = a.bind(ctx, u, &b, nil)
+			return err
+		}
+		f, warnings, err := own.parse(u.View)
+		if err != nil {
+			return err
+		}
+		if done, err = a.bind(ctx, u, &b, f); err == nil {
+			done.Definition.Warnings = warnings
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if done.Definition != nil {
-		done.Definition.Warnings = warnings
 	}
 	done.Notes = append(done.Notes, notes...)
 	return done, nil

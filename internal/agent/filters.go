@@ -67,7 +67,7 @@ func (a *Agent) Revisions(ctx context.Context, name string) (list []store.Revisi
 const standardInput = "(standard input)"
 
 // parse reads a document. The error is nwfilter.Diagnostics.
-func (d *Document) parse() (*store.Filter, []string, error) {
+func (d *Document) parse(v *store.View) (*store.Filter, []string, error) {
 	place := d.File
 	if place == "" {
 		place = standardInput
@@ -77,6 +77,7 @@ func (d *Document) parse() (*store.Filter, []string, error) {
 		return nil, nil, diagnostics.Errors()
 	}
 	f.File = d.File
+	f = placed(v, f)
 	var warnings []string
 	for _, w := range diagnostics.Warnings() {
 		warnings = append(warnings, w.String())
@@ -84,17 +85,29 @@ func (d *Document) parse() (*store.Filter, []string, error) {
 	return f, warnings, nil
 }
 
+// placed is a filter whose positions are what they will be once it is stored: if
+// it came from no file, its own is where the lines are.
+func placed(v *store.View, f *store.Filter) *store.Filter {
+	if f.File != "" {
+		return f
+	}
+	again, _ := store.ParseFilter(f.Source, v.FilterPlace(f.Name), f.Lenient)
+	again.File, again.UUID = "", f.UUID
+	return again
+}
+
 var changeWords = map[store.Change]string{store.Added: "defined", store.Replaced: "replaced", store.Unchanged: "unchanged"}
 
 // Define stores a filter and puts it in force at all ports that use it: at each
 // without a moment in between, and at none if one of them cannot take it.
 func (a *Agent) Define(ctx context.Context, by store.Actor, d Document, dryRun bool) (*FilterChange, error) {
-	f, warnings, err := d.parse()
-	if err != nil {
-		return nil, err
-	}
-	done := &FilterChange{Filter: f.Name, Warnings: warnings}
-	done.Notes, err = a.update(ctx, by, func(u *store.Update) error {
+	done := &FilterChange{}
+	notes, err := a.update(ctx, by, func(u *store.Update) error {
+		f, warnings, err := d.parse(u.View)
+		if err != nil {
+			return err
+		}
+		done.Filter, done.Warnings = f.Name, warnings
 		if err := u.Check(f); err != nil {
 			return err
 		}
@@ -107,7 +120,7 @@ func (a *Agent) Define(ctx context.Context, by store.Actor, d Document, dryRun b
 	if err != nil {
 		return nil, err
 	}
-	if dryRun {
+	if done.Notes = notes; dryRun {
 		done.What = "planned"
 	}
 	return done, nil
@@ -125,6 +138,7 @@ func (a *Agent) Rollback(ctx context.Context, by store.Actor, name, to string, d
 		if err := u.Check(f); err != nil {
 			return err
 		}
+		f = placed(u.View, f)
 		done.Revision, done.Diff = &revision, difference(u.View, f, revision)
 		return a.changeFilter(ctx, u, done, f.Filter, dryRun, func(enforce func() error) error {
 			_, err := u.Rollback(f, enforce)

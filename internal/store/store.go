@@ -98,6 +98,9 @@ func (v *View) Filter(name string) (*Filter, error) {
 	return nil, v.missing(FilterKind, name)
 }
 
+// FilterPlace says where a filter of that name is kept or would be, for people.
+func (v *View) FilterPlace(name string) string { return v.backend.Place(FilterKind, name) }
+
 // stored is nil if no such filter is stored.
 func (v *View) stored(name string) (*Filter, error) {
 	if f, ok := v.read[name]; ok {
