@@ -139,7 +139,7 @@ func (h *fakeHost) Shut(_ context.Context, port string, replace bool) error {
 	if err := h.unshuttable[port]; err != nil {
 		return err
 	}
-	if p := h.ports[port]; p != nil && p.State == datapath.Guarded && p.Ifindex == dev.Index && !replace {
+	if p := h.ports[port]; p != nil && p.Ifindex == dev.Index && (p.State == datapath.Shut || p.State == datapath.Guarded && !replace) {
 		return nil
 	}
 	h.call("shut %s", port)
