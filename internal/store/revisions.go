@@ -19,11 +19,11 @@ const (
 type Revision struct {
 	Version
 	// Since is when the filter got it, zero if that is not known.
-	Since time.Time
+	Since time.Time `json:"since,omitzero"`
 	// Current is set for the text that the filter has.
-	Current bool
+	Current bool `json:"current,omitempty"`
 	// Kept is set if the text is still there.
-	Kept bool
+	Kept bool `json:"kept,omitempty"`
 }
 
 // keepRevision keeps a former text under its digest.
