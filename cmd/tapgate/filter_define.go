@@ -78,7 +78,7 @@ type defined struct {
 }
 
 func define(u *store.Update, f *store.Filter) (*defined, error) {
-	change, err := u.Define(f)
+	change, err := u.Define(f, nil)
 	if err != nil {
 		return nil, err
 	}

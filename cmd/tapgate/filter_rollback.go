@@ -80,7 +80,7 @@ func (r *rollback) do(u *store.Update, name string) error {
 		return err
 	}
 	text := difference(u.View, f, revision)
-	change, err := u.Rollback(f)
+	change, err := u.Rollback(f, nil)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ brings a removed filter back.`,
 		Args:              arguments(1, 1, "the name of a filter"),
 		ValidArgsFunction: t.completeFilter(storedFilter, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(c *cobra.Command, args []string) error {
-			err := t.update(c.Context(), func(u *store.Update) error { return u.Undefine(args[0], force) })
+			err := t.update(c.Context(), func(u *store.Update) error { return u.Undefine(args[0], force, nil) })
 			var inUse *store.InUseError
 			switch {
 			case errors.As(err, &inUse):

@@ -69,7 +69,7 @@ func (c *settingsChange) ofHost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.update.Set(given); err != nil {
+	if err := c.update.Set(given, nil); err != nil {
 		return err
 	}
 	bindings, faults, err := c.update.Bindings()

@@ -6,19 +6,27 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/device"
 	"tapgate/internal/policy"
 	"tapgate/internal/store"
 )
 
-// Datapath is what the agent needs of *datapath.Host.
+// Datapath is what the agent needs of *datapath.Host, whose methods say more.
 type Datapath interface {
 	Prepare(ctx context.Context, port string, p *policy.Policy, meta datapath.Meta) (Prepared, error)
+	Shut(ctx context.Context, port string, replace bool) error
 	Release(ctx context.Context, port string) error
+	Follow(ctx context.Context, devices map[string]device.Device) ([]datapath.Moved, error)
+	Repair(ctx context.Context) ([]datapath.Repaired, error)
+	Survey(ctx context.Context, ports ...string) ([]datapath.Port, error)
 	Ports(ctx context.Context) ([]datapath.Port, error)
 	Stats(ctx context.Context, port string) (*datapath.Stats, error)
 	Connections(ctx context.Context, port string) iter.Seq2[*datapath.Connection, error]
@@ -42,25 +50,127 @@ type Options struct {
 	// Open opens the datapath. It is called when something needs it: much can be
 	// asked without rights.
 	Open func() (Datapath, error)
-	// Log is told what happens; nil for nobody.
+	// Devices lists what network devices there are; device.List if nil.
+	Devices func() (map[string]device.Device, error)
+	// Log is told what happens; nobody is if it is nil.
 	Log *slog.Logger
+	// Daemon is set for an agent that Run keeps going.
+	Daemon *DaemonOptions
+	// About is what Status tells of the program and where it works.
+	About Status
 }
 
 // Agent is safe for concurrent use.
 type Agent struct {
-	store *store.Store
-	log   *slog.Logger
-	open  func() (Datapath, error)
+	store   *store.Store
+	log     *slog.Logger
+	open    func() (Datapath, error)
+	devices func() (map[string]device.Device, error)
+	about   Status
+	// daemon is nil for a command's agent.
+	daemon *DaemonOptions
+	since  time.Time
+	ready  atomic.Bool
+	// alive is when Run last went round, in nanoseconds of Unix time.
+	alive atomic.Int64
 
-	// changes is held while ports are changed.
+	// changes is held by who changes ports or what is wanted of them.
 	changes sync.Mutex
+	// known are the devices that the last look found.
+	known map[string]device.Device
+	// shared is what others may read meanwhile.
+	shared struct {
+		sync.Mutex
+		// faults say of ports why they do not enforce what they should.
+		faults map[string]string
+		// general are faults that are no port's, by what failed; "" for none any
+		// more.
+		general map[string]string
+		// states of ports, as they were found or made.
+		states map[string]datapath.State
+		start  []string
+	}
 }
 
-// New makes an agent that does nothing by itself.
+var _ Service = (*Agent)(nil)
+
+// New makes an agent. It does nothing by itself before Run.
 func New(o Options) *Agent {
-	log := o.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	a := &Agent{store: o.Store, log: o.Log, devices: o.Devices, about: o.About, daemon: o.Daemon, since: time.Now(), open: retried(o.Open)}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{store: o.Store, log: log, open: sync.OnceValues(o.Open)}
+	if a.devices == nil {
+		a.devices = device.List
+	}
+	a.shared.faults, a.shared.general, a.shared.states = map[string]string{}, map[string]string{}, map[string]datapath.State{}
+	return a
+}
+
+// retried opens once; what fails is tried again by who needs it next.
+func retried(open func() (Datapath, error)) func() (Datapath, error) {
+	var mu sync.Mutex
+	var opened Datapath
+	return func() (Datapath, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if opened != nil {
+			return opened, nil
+		}
+		d, err := open()
+		if err == nil {
+			opened = d
+		}
+		return d, err
+	}
+}
+
+// update changes what is stored in somebody's name, and tells what had to be set
+// aside.
+func (a *Agent) update(ctx context.Context, by store.Actor, fn func(*store.Update) error) (notes []string, err error) {
+	a.changes.Lock()
+	defer a.changes.Unlock()
+	err = a.store.As(by).Update(ctx, func(u *store.Update) error {
+		err := fn(u)
+		for _, fault := range u.Aside() {
+			a.log.Error("set aside", "fault", fault)
+			notes = append(notes, fault.Error())
+		}
+		return err
+	})
+	return notes, err
+}
+
+// host adapts *datapath.Host.
+type host struct{ *datapath.Host }
+
+// Open makes a Datapath of a host's.
+func Open(o datapath.Options) (Datapath, error) {
+	h, err := datapath.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	return host{h}, nil
+}
+
+func (h host) Prepare(ctx context.Context, port string, p *policy.Policy, meta datapath.Meta) (Prepared, error) {
+	return &later{h, port, p, meta}, nil
+}
+
+type later struct {
+	host
+	port string
+	p    *policy.Policy
+	meta datapath.Meta
+}
+
+func (l *later) Commit(ctx context.Context) (datapath.Change, error) {
+	return l.Guard(ctx, l.port, l.p, l.meta)
+}
+func (l *later) Discard() error { return nil }
+
+// isMissing tells whether an error says that there is no such device.
+func isMissing(err error) bool {
+	var missing *device.NotFoundError
+	return errors.As(err, &missing)
 }

@@ -126,6 +126,8 @@ func readGeneration(dir string, number int) (*generation, error) {
 	if err := readJSON(filepath.Join(dir, bindingPin), &g.binding); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	// The port may have got another name since (Follow).
+	g.binding.Port = unescapeName(filepath.Base(filepath.Dir(dir)))
 	for _, d := range policy.Directions {
 		p, err := g.program(d)
 		if errors.Is(err, fs.ErrNotExist) {

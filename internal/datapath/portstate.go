@@ -20,6 +20,8 @@ type portState struct {
 	generations []*generation
 	// sightings are the mechanisms by which anything is attached.
 	sightings []sighting
+	// shut is the program that drops everything; 0 if no port was ever shut.
+	shut ebpf.ProgramID
 }
 
 // sighting is what one mechanism has attached.
@@ -34,6 +36,9 @@ func (h *Host) look(name string, dev device.Device) (*portState, error) {
 	s := &portState{name: name, dir: h.portDir(name)}
 	var err error
 	if s.generations, err = readGenerations(s.dir); err != nil {
+		return nil, needsRoot(err)
+	}
+	if s.shut, err = h.shutProgramID(); err != nil {
 		return nil, needsRoot(err)
 	}
 	for _, m := range []Mechanism{TCX, Clsact} {

@@ -62,6 +62,11 @@ func (h *Host) release(port string) error {
 			}
 		}
 	}
+	return h.forget(state)
+}
+
+// forget removes all that is pinned of a port.
+func (h *Host) forget(state *portState) error {
 	// Links of a device that is gone, or has another name.
 	for _, d := range policy.Directions {
 		if err := (&tcx{portDir: state.dir}).detach(d); err != nil {
@@ -71,12 +76,8 @@ func (h *Host) release(port string) error {
 	if err := h.repair(state); err != nil {
 		return err
 	}
-	for len(state.generations) > 0 {
-		g := state.last()
-		state.generations = state.generations[:len(state.generations)-1]
-		if err := h.drop(g, state.generations); err != nil {
-			return err
-		}
+	if err := h.dropAll(state); err != nil {
+		return err
 	}
 	return os.Remove(state.dir)
 }

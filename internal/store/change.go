@@ -67,7 +67,7 @@ func (c *change) changes() bool { return c.Before.Digest != c.After.Digest }
 //  1. what is needed of the disk is taken: the new texts are written aside, the
 //     former ones of filters are kept;
 //  2. the journal gets a line for each change, without a result, on disk;
-//  3. enforce, if there is one, takes hold of the port;
+//  3. enforce, if there is one, takes hold of the ports;
 //  4. the new texts are renamed into place;
 //  5. the journal gets the results.
 //
@@ -75,8 +75,8 @@ func (c *change) changes() bool { return c.Before.Digest != c.After.Digest }
 // compares the digests with what is there, and adds it.
 func (u *Update) commit(enforce func() error, changes ...*change) error {
 	var err error
-	for _, c := range changes {
-		c.Enforced = enforce != nil && c.Kind == BindingKind
+	for i, c := range changes {
+		c.Enforced = enforce != nil && i == len(changes)-1
 		if err == nil && c.prepare != nil {
 			var d Draft
 			if d, err = c.prepare(); err == nil {
@@ -100,7 +100,7 @@ func (u *Update) commit(enforce func() error, changes ...*change) error {
 	for _, c := range changes {
 		if err == nil && c.apply != nil {
 			if err = c.apply(); err != nil && enforce != nil {
-				err = fmt.Errorf("the port is changed, but that could not be stored: %w", err)
+				err = fmt.Errorf("it is in force, but could not be stored: %w", err)
 			}
 		}
 		c.Result = Done

@@ -37,7 +37,7 @@ func changeForEver(s *Store) {
 			switch choice := rand.IntN(6); {
 			case choice == 0 && missing == nil:
 				op = UndefineOp
-				return u.Undefine(name, true)
+				return u.Undefine(name, true, nil)
 			case choice == 1:
 				op, what = BindOp, port
 				b := &binding.Binding{Port: port, MAC: []byte{2, 0, 0, 0, 0, byte(n)}, Filter: name}
@@ -51,12 +51,12 @@ func changeForEver(s *Store) {
 			case choice == 3:
 				if f, _, err := u.Revision(name, ""); err == nil {
 					op = RollbackOp
-					_, err = u.Rollback(f)
+					_, err = u.Rollback(f, nil)
 					return err
 				}
 			}
 			op = DefineOp
-			_, err := u.Define(f)
+			_, err := u.Define(f, nil)
 			return err
 		})
 		if err != nil {

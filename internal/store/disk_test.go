@@ -71,15 +71,15 @@ func attempts() map[string]func(u *Update, touched *int) error {
 	b := &binding.Binding{Port: "vnet0", MAC: []byte{0x52, 0x54, 0, 0, 0, 2}, Filter: "fresh",
 		Parameters: []nwfilter.Parameter{{Name: "X", Value: strings.Repeat("y", 5000)}}}
 	return map[string]func(u *Update, touched *int) error{
-		"define": func(u *Update, _ *int) error { _, err := u.Define(large); return err },
+		"define": func(u *Update, _ *int) error { _, err := u.Define(large, nil); return err },
 		"set": func(u *Update, _ *int) error {
-			return u.Set(settings.Given{"CTRL_TIMEOUT_UDP": {"60"}})
+			return u.Set(settings.Given{"CTRL_TIMEOUT_UDP": {"60"}}, nil)
 		},
-		"undefine": func(u *Update, _ *int) error { return u.Undefine("unused", false) },
+		"undefine": func(u *Update, _ *int) error { return u.Undefine("unused", false, nil) },
 		"rollback": func(u *Update, _ *int) error {
 			f, _, err := u.Revision("a", "")
 			if err == nil {
-				_, err = u.Rollback(f)
+				_, err = u.Rollback(f, nil)
 			}
 			return err
 		},

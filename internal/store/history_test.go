@@ -62,7 +62,7 @@ func (k kept) rollback(name, to string) error {
 	return k.update(func(u *Update) error {
 		f, _, err := u.Revision(name, to)
 		if err == nil {
-			_, err = u.Rollback(f)
+			_, err = u.Rollback(f, nil)
 		}
 		return err
 	})
@@ -109,7 +109,7 @@ func TestSomebodyElseIsNamed(t *testing.T) {
 	k := newStore(t)
 	bob := Actor{UID: 1234, User: "bob"}
 	f, _ := ParseFilter([]byte(doc("a", "")), "", false)
-	k.expect(k.As(bob).Update(t.Context(), func(u *Update) error { _, err := u.Define(f); return err }), "")
+	k.expect(k.As(bob).Update(t.Context(), func(u *Update) error { _, err := u.Define(f, nil); return err }), "")
 	k.expect(k.View(t.Context(), func(v *View) error {
 		entries, _, err := v.History()
 		if len(entries) != 1 || !cmp.Equal(entries[0].By, bob) {
@@ -331,7 +331,7 @@ func TestFormerTextsGoWithTheirBound(t *testing.T) {
 	k.expect(k.update(func(u *Update) error {
 		for n := range 2 * pruneEvery {
 			f, _ := ParseFilter([]byte(doc("a", strings.Repeat(ref("b"), n))), "", false)
-			if _, err := u.Define(f); err != nil {
+			if _, err := u.Define(f, nil); err != nil {
 				return err
 			}
 		}

@@ -58,7 +58,7 @@ type Entry struct {
 	By        Actor     `json:"by"`
 	Before    Version   `json:"before,omitzero"`
 	After     Version   `json:"after,omitzero"`
-	// Enforced is set if the change also took hold of the port.
+	// Enforced is set if the change also took hold of ports.
 	Enforced bool `json:"enforced,omitempty"`
 	// Result is empty only in the line that is written before a change.
 	Result Result `json:"result,omitempty"`

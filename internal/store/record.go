@@ -99,6 +99,8 @@ func (v *View) resolve(e *Entry) error {
 	switch {
 	case now == e.After.Digest && e.Before.Digest != e.After.Digest:
 		e.Result, e.Detail = Done, "it was interrupted, and found to be done"
+	case e.Enforced && e.Kind != BindingKind:
+		e.Result, e.Detail = Interrupted, "what is stored is as it was before; ports may have been changed: the daemon puts them right when it starts, or \"tapgate bind PORT\" does"
 	case e.Enforced:
 		e.Result, e.Detail = Interrupted, "what is stored is as it was before; the port may be changed already: bind it again, or unbind it"
 	case now == e.Before.Digest:

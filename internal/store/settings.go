@@ -36,11 +36,16 @@ const settingsForm = "# form %d\n"
 
 // Set keeps the host's settings in the place of those before. Ports that are
 // bound have them once they are bound again.
-func (u *Update) Set(g settings.Given) error {
+func (u *Update) Set(g settings.Given, enforce func() error) error {
 	text := append(fmt.Appendf(nil, settingsForm, documentForm), g.Format()...)
 	c, err := u.writing(SetOp, SettingsKind, hostName, text)
-	if err != nil || !c.changes() {
+	switch {
+	case err != nil:
 		return err
+	case !c.changes() && enforce != nil:
+		return enforce()
+	case !c.changes():
+		return nil
 	}
-	return u.commit(nil, c)
+	return u.commit(enforce, c)
 }

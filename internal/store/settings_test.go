@@ -28,7 +28,7 @@ func TestSettingsOfTheHost(t *testing.T) {
 		{"CTRL_TIMEOUT_UDP": {"5"}},
 		{},
 	} {
-		k.expect(k.update(func(u *Update) error { return u.Set(want) }), "")
+		k.expect(k.update(func(u *Update) error { return u.Set(want, nil) }), "")
 		given, err := k.settings()
 		if diff := cmp.Diff(want, given); diff != "" || err != nil {
 			t.Errorf("%v %s", err, diff)
@@ -39,7 +39,7 @@ func TestSettingsOfTheHost(t *testing.T) {
 func TestSettingsAreWrittenDown(t *testing.T) {
 	k := newStore(t)
 	for _, udp := range []string{"60", "60", "5"} {
-		k.expect(k.update(func(u *Update) error { return u.Set(settings.Given{"CTRL_TIMEOUT_UDP": {udp}}) }), "")
+		k.expect(k.update(func(u *Update) error { return u.Set(settings.Given{"CTRL_TIMEOUT_UDP": {udp}}, nil) }), "")
 	}
 	k.expectHistory(
 		"set host:  → CTRL_TIMEOUT_UDP=60, done",
@@ -48,7 +48,7 @@ func TestSettingsAreWrittenDown(t *testing.T) {
 
 func TestSettingsOfALaterForm(t *testing.T) {
 	k := newStore(t)
-	k.expect(k.update(func(u *Update) error { return u.Set(nil) }), "")
+	k.expect(k.update(func(u *Update) error { return u.Set(nil, nil) }), "")
 	k.put(k.path(SettingsKind, "host"), "# form 2\nCTRL_TIMEOUT_UDP=60\n")
 	_, err := k.settings()
 	k.expect(err, "a newer tapgate wrote it, in form 2")
@@ -56,7 +56,7 @@ func TestSettingsOfALaterForm(t *testing.T) {
 
 func TestSettingsThatCannotBeRead(t *testing.T) {
 	k := newStore(t)
-	k.expect(k.update(func(u *Update) error { return u.Set(nil) }), "")
+	k.expect(k.update(func(u *Update) error { return u.Set(nil, nil) }), "")
 	path := k.dir + "/settings/host.conf"
 	if err := os.WriteFile(path, []byte("timeout_udp=60\ntimeout_icmp=long\n"), 0o600); err != nil {
 		t.Fatal(err)

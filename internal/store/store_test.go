@@ -40,7 +40,7 @@ func (k kept) define(text, fault string) (change Change) {
 		k.Fatal(diagnostics)
 	}
 	err := k.update(func(u *Update) (err error) {
-		change, err = u.Define(f)
+		change, err = u.Define(f, nil)
 		return err
 	})
 	k.expect(err, fault)
@@ -70,7 +70,7 @@ func (k kept) filter(name string) (f *Filter) {
 }
 
 func (k kept) undefine(name string, force bool) error {
-	return k.update(func(u *Update) error { return u.Undefine(name, force) })
+	return k.update(func(u *Update) error { return u.Undefine(name, force, nil) })
 }
 
 func (k kept) path(kind Kind, name string) string {
@@ -129,7 +129,7 @@ func TestStoredFileIsStillADocument(t *testing.T) {
 func TestFilterWithoutFileNameIsNamedByItsPlace(t *testing.T) {
 	k := newStore(t)
 	f, _ := ParseFilter([]byte(doc("a", "")), "", false)
-	if err := k.update(func(u *Update) error { _, err := u.Define(f); return err }); err != nil {
+	if err := k.update(func(u *Update) error { _, err := u.Define(f, nil); return err }); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.filter("a").File; got != k.path(FilterKind, "a") {
@@ -144,7 +144,7 @@ func TestLenientFilterStaysReadable(t *testing.T) {
 	if f == nil {
 		t.Fatal(diagnostics)
 	}
-	if err := k.update(func(u *Update) error { _, err := u.Define(f); return err }); err != nil {
+	if err := k.update(func(u *Update) error { _, err := u.Define(f, nil); return err }); err != nil {
 		t.Fatal(err)
 	}
 	if !k.filter("a").Lenient {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -37,18 +38,30 @@ const (
 // replaces, or a new one. It is refused if its UUID is another filter's, if
 // the one it replaces has another UUID, or if its references lead back to it.
 // References to what is not defined yet are taken.
-func (u *Update) Define(f *Filter) (Change, error) { return u.define(DefineOp, f) }
+//
+// Before it is stored, enforce puts it in force at the ports that use it, or is
+// nil: if that fails, nothing is stored.
+func (u *Update) Define(f *Filter, enforce func() error) (Change, error) {
+	return u.define(DefineOp, f, enforce)
+}
 
 // Rollback is Define with one of the filter's revisions.
-func (u *Update) Rollback(f *Filter) (Change, error) { return u.define(RollbackOp, f) }
+func (u *Update) Rollback(f *Filter, enforce func() error) (Change, error) {
+	return u.define(RollbackOp, f, enforce)
+}
 
-func (u *Update) define(op Operation, f *Filter) (Change, error) {
+func (u *Update) define(op Operation, f *Filter, enforce func() error) (Change, error) {
 	d, err := u.defining(op, f)
 	if err != nil {
 		return 0, err
 	}
-	if d.changes() {
-		if err := u.commit(nil, d.change); err != nil {
+	switch {
+	case d.changes():
+		if err := u.commit(enforce, d.change); err != nil {
+			return 0, err
+		}
+	case enforce != nil:
+		if err := enforce(); err != nil {
 			return 0, err
 		}
 	}
@@ -184,8 +197,9 @@ func (e *InUseError) Error() string {
 
 // Undefine removes a stored filter; a built-in one of that name is there
 // again. Unless forced, it fails with *InUseError if another filter or a
-// binding names it and nothing would take its place.
-func (u *Update) Undefine(name string, force bool) error {
+// binding names it and nothing would take its place. Before that, enforce puts
+// the built-in one in force, as with Define.
+func (u *Update) Undefine(name string, force bool, enforce func() error) error {
 	inUse := &InUseError{Filter: name}
 	if builtin.Get(name) == nil && !force {
 		var err error
@@ -207,7 +221,7 @@ func (u *Update) Undefine(name string, force bool) error {
 	case c.old == nil:
 		return u.missing(FilterKind, name)
 	}
-	return u.commit(nil, c)
+	return u.commit(enforce, c)
 }
 
 // Users are the other stored filters and the bindings that name a filter.
@@ -236,21 +250,35 @@ func (v *View) Users(name string) (filters, ports []string, err error) {
 	return filters, ports, nil
 }
 
+// LeadsTo tells of other filters whether they are the one of that name, or
+// reference it, directly or by others.
+func (v *View) LeadsTo(name string) func(filter string) bool {
+	known := map[string]bool{name: true}
+	var leads func(filter string) bool
+	leads = func(filter string) bool {
+		if answer, ok := known[filter]; ok {
+			return answer
+		}
+		known[filter] = false // while it is looked into: loops lead nowhere
+		f, err := v.Filter(filter)
+		known[filter] = err == nil && slices.ContainsFunc(references(f.Filter), leads)
+		return known[filter]
+	}
+	return leads
+}
+
 // Reach are the ports whose bindings lead to a filter, directly or through
 // references.
 func (v *View) Reach(name string) ([]string, error) {
-	seen, ports := map[string]bool{}, []string{}
-	for queue := []string{name}; len(queue) > 0; queue = queue[1:] {
-		if seen[queue[0]] {
-			continue
+	bindings, _, err := v.Bindings()
+	if err != nil {
+		return nil, err
+	}
+	leads, ports := v.LeadsTo(name), []string{}
+	for _, b := range bindings {
+		if leads(b.Filter) {
+			ports = append(ports, b.Port)
 		}
-		seen[queue[0]] = true
-		filters, bound, err := v.Users(queue[0])
-		if err != nil {
-			return nil, err
-		}
-		queue = append(queue, filters...)
-		ports = append(ports, bound...)
 	}
 	return ports, nil
 }
