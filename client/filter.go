@@ -69,7 +69,9 @@ const (
 	PortUpdated   PortResult = "updated"
 	PortUnchanged PortResult = "unchanged" // it enforces the same already
 	PortWaiting   PortResult = "waiting"   // there is no device yet
-	PortFailed    PortResult = "failed"
+	// PortSkipped is bound but not guarded, and no daemon runs that would.
+	PortSkipped PortResult = "skipped"
+	PortFailed  PortResult = "failed"
 	// PortPlanned is what a dry run says of a port that would be updated.
 	PortPlanned PortResult = "planned"
 )

@@ -89,6 +89,8 @@ type Port struct {
 	// Settings in force that are not the default.
 	Settings []Setting `json:"settings,omitempty"`
 	BoundAt  time.Time `json:"bound_at"`
+	// Outdated is set if the programs are those of another version of tapgate.
+	Outdated bool `json:"outdated,omitempty"`
 	// In is what the guest receives, Out what it sends.
 	In  Totals `json:"in"`
 	Out Totals `json:"out"`

@@ -119,9 +119,9 @@ type probe struct {
 	status int
 }
 
-func (p *probe) Header() http.Header           { return p.header }
+func (p *probe) Header() http.Header            { return p.header }
 func (p *probe) Write(text []byte) (int, error) { return len(text), nil }
-func (p *probe) WriteHeader(status int)        { p.status = status }
+func (p *probe) WriteHeader(status int)         { p.status = status }
 
 // serve answers a request that has a route.
 func (h *handler) serve(c *call, answer func(*call) (any, error)) {
@@ -217,4 +217,3 @@ func listed[T any](list []T) []T {
 	}
 	return list
 }
-

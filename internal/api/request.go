@@ -27,9 +27,6 @@ const (
 	maxDocument = 2*nwfilter.MaxDocument + maxBody
 )
 
-// bodyTime is how long a request's body may take to come.
-const bodyTime = 30 * time.Second
-
 func invalidf(format string, args ...any) error {
 	return &client.Error{Code: client.ErrInvalid, Message: fmt.Sprintf(format, args...)}
 }
@@ -134,23 +131,20 @@ func (c *call) body(into any, most int64) error {
 	return nil
 }
 
-// readBody waits for the body, and no longer than it may take: the time for the
-// answer is another.
+// readBody waits for the body, as long as the server lets it. The answer may take
+// longer.
 func (c *call) readBody(most int64) ([]byte, error) {
-	control := http.NewResponseController(c.w)
-	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err == nil {
-		defer control.SetReadDeadline(time.Time{})
-	}
 	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLong):
 		return nil, &client.Error{Code: client.ErrTooLarge, Message: fmt.Sprintf("the body is longer than the %d bytes that are possible here", most)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, invalidf("the body did not come within %s", bodyTime)
+		return nil, invalidf("the body did not come in time")
 	case err != nil:
 		return nil, invalidf("the body did not come whole")
 	}
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	return text, nil
 }
 

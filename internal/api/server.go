@@ -29,6 +29,8 @@ type Limits struct {
 	// Wait is how long a request waits before it is told that the server is busy,
 	// 30 s.
 	Wait time.Duration
+	// Body is how long the body of a request may take to come, 30 s.
+	Body time.Duration
 }
 
 // longWork is what a request counts that has a body longer than maxBody, or of
@@ -48,6 +50,9 @@ func (l Limits) whole() Limits {
 	}
 	if l.Wait == 0 {
 		l.Wait = 30 * time.Second
+	}
+	if l.Body == 0 {
+		l.Body = 30 * time.Second
 	}
 	return l
 }
@@ -138,6 +143,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer room.Release(weight)
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Body))
+	}
 	if room == s.streams {
 		ctx, stop := context.WithCancel(r.Context())
 		defer stop()

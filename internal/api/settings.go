@@ -20,6 +20,12 @@ func (c *call) settings() (any, error) {
 	}{listed(values)}, err
 }
 
+// assignmentJSON is NAME=VALUE,… in JSON.
+type assignmentJSON struct {
+	Name   string   `json:"name"`
+	Values []string `json:"values"`
+}
+
 // set changes the settings of the port that the path names, or the host's.
 func (c *call) set() (any, error) {
 	if err := c.takesQuery(); err != nil {
@@ -30,10 +36,7 @@ func (c *call) set() (any, error) {
 		return nil, err
 	}
 	var body struct {
-		Assignments []struct {
-			Name   string   `json:"name"`
-			Values []string `json:"values"`
-		} `json:"assignments"`
+		Assignments []assignmentJSON `json:"assignments"`
 	}
 	if err := c.body(&body, maxBody); err != nil {
 		return nil, err
