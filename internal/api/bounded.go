@@ -46,3 +46,12 @@ func (c *boundedConn) Close() error {
 	defer c.leave()
 	return c.Conn.Close()
 }
+
+// CloseWrite lets net/http wait for a client to read why it is refused before the
+// rest of what it sends is refused too.
+func (c *boundedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

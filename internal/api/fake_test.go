@@ -53,6 +53,12 @@ func (f *fakeService) change(by store.Actor, format string, args ...any) {
 	f.by = by
 }
 
+func (f *fakeService) changedBy() store.Actor {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.by
+}
+
 // took returns what was asked since it was last called.
 func (f *fakeService) took() []string {
 	f.mu.Lock()

@@ -77,8 +77,8 @@ func TestRequestsReachTheService(t *testing.T) {
 				t.Errorf("asked %q (%v), want %q", asked, err, test.want)
 			}
 		}
-		if f.by.UID != uint32(os.Getuid()) {
-			t.Errorf("changes were made by %s", f.by)
+		if f.changedBy().UID != uint32(os.Getuid()) {
+			t.Errorf("changes were made by %s", f.changedBy())
 		}
 		if _, err := c.Filter(ctx, ""); !errors.Is(err, client.ErrInvalid) {
 			t.Errorf("a filter without a name: %v", err)
