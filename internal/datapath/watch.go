@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-
 	"slices"
 	"time"
 )
@@ -48,11 +47,11 @@ func (o *WatchOptions) entry() watcherEntry {
 // Notice is one of the things that a watcher is told.
 type Notice struct {
 	// Report is a packet.
-	Report *Report
+	Report *Report `json:"report,omitempty"`
 	// Hidden are packets that the watcher was not told of.
-	Hidden *Hidden
+	Hidden *Hidden `json:"hidden,omitempty"`
 	// Watched are the ports that are watched from now on.
-	Watched *Watched
+	Watched *Watched `json:"watched,omitempty"`
 }
 
 // Hidden counts packets that the watcher was not told of since it was last told
@@ -69,10 +68,10 @@ type Hidden struct {
 
 // Watched are ports by name.
 type Watched struct {
-	Ports []string
+	Ports []string `json:"ports"`
 	// Strange ones were bound by another version of tapgate, whose programs
 	// tell this one nothing. Binding them again helps.
-	Strange []string
+	Strange []string `json:"strange,omitempty"`
 }
 
 func (w *Watched) equal(o *Watched) bool {

@@ -65,6 +65,23 @@ const (
 	StateUntracked
 )
 
+// Name is the state as the language writes it; "" for none.
+func (s State) Name() string {
+	switch s {
+	case StateNew:
+		return "NEW"
+	case StateEstablished:
+		return "ESTABLISHED"
+	case StateRelated:
+		return "RELATED"
+	case StateInvalid:
+		return "INVALID"
+	case StateUntracked:
+		return "untracked"
+	}
+	return ""
+}
+
 // Direction of a packet within its connection, as one bit; 0 without one.
 type Direction uint8
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"os"
 	"os/user"
 	"strconv"
@@ -50,6 +51,13 @@ const noLogin = 1<<32 - 1
 func ThisProcess() Actor {
 	session, _ := os.ReadFile("/proc/self/loginuid")
 	return actor(uint32(os.Getuid()), string(session), os.Getenv("SUDO_UID"), userName)
+}
+
+// Process is who is behind another process that runs as a user. What its sudo may
+// say is not asked: a process writes its environment itself.
+func Process(pid int, uid uint32) Actor {
+	session, _ := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", pid))
+	return actor(uid, string(session), "", userName)
 }
 
 // actor believes the kernel first, and sudo where the kernel knows nothing.

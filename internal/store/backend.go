@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"unicode"
 )
@@ -86,11 +85,11 @@ func checkName(kind Kind, name string) error {
 	what := strings.TrimSuffix(string(kind), "s")
 	switch {
 	case name == "":
-		return fmt.Errorf("the name of a %s is empty", what)
+		return invalidf("the name of a %s is empty", what)
 	case name == "." || name == ".." || strings.ContainsFunc(name, func(r rune) bool { return r == '/' || unicode.IsControl(r) }):
-		return fmt.Errorf("a %s named %q cannot be kept: the name is no file name", what, name)
+		return invalidf("a %s named %q cannot be kept: the name is no file name", what, name)
 	case len(name) > maxName:
-		return fmt.Errorf("a %s whose name has %d bytes cannot be kept: at most %d are possible", what, len(name), maxName)
+		return invalidf("a %s whose name has %d bytes cannot be kept: at most %d are possible", what, len(name), maxName)
 	}
 	return nil
 }

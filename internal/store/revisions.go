@@ -19,11 +19,11 @@ const (
 type Revision struct {
 	Version
 	// Since is when the filter got it, zero if that is not known.
-	Since time.Time
+	Since time.Time `json:"since,omitzero"`
 	// Current is set for the text that the filter has.
-	Current bool
+	Current bool `json:"current,omitempty"`
 	// Kept is set if the text is still there.
-	Kept bool
+	Kept bool `json:"kept,omitempty"`
 }
 
 // keepRevision keeps a former text under its digest.
@@ -106,7 +106,7 @@ func (v *View) findRevision(name, prefix string) (Revision, error) {
 	hint := fmt.Sprintf("\"tapgate history %s\" shows what it had", name)
 	switch {
 	case prefix != "" && len(prefix) < minPrefix:
-		return Revision{}, fmt.Errorf("%q is too short to name a text; give %d digits or more", prefix, minPrefix)
+		return Revision{}, invalidf("%q is too short to name a text; give %d digits or more", prefix, minPrefix)
 	case len(found) == 0 && len(list) == 0:
 		if _, err := v.Filter(name); errors.Is(err, ErrNotFound) {
 			return Revision{}, err
@@ -117,7 +117,7 @@ func (v *View) findRevision(name, prefix string) (Revision, error) {
 	case len(found) == 0:
 		return Revision{}, notFound(fmt.Sprintf("filter %q had no text %q; %s", name, prefix, hint))
 	case len(found) > 1 && prefix != "":
-		return Revision{}, fmt.Errorf("%q is the beginning of %d texts of filter %q; give more of it", prefix, len(found), name)
+		return Revision{}, invalidf("%q is the beginning of %d texts of filter %q; give more of it", prefix, len(found), name)
 	case !found[0].Kept:
 		return Revision{}, fmt.Errorf("the text %s of filter %q is not kept any more; %s", Short(found[0].Digest), name, hint)
 	}

@@ -40,6 +40,18 @@ type notFound string
 func (e notFound) Error() string        { return string(e) }
 func (e notFound) Is(target error) bool { return target == ErrNotFound }
 
+// ErrInvalid is wrapped by errors about what is asked for and cannot be, whatever is
+// stored otherwise.
+var ErrInvalid = errors.New("not possible")
+
+// invalid reads as a sentence and is ErrInvalid.
+type invalid string
+
+func (e invalid) Error() string        { return string(e) }
+func (e invalid) Is(target error) bool { return target == ErrInvalid }
+
+func invalidf(format string, args ...any) error { return invalid(fmt.Sprintf(format, args...)) }
+
 // missing says that there is no such document.
 func (v *View) missing(kind Kind, name string) error {
 	if kind == BindingKind {

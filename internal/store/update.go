@@ -109,16 +109,16 @@ func (v *View) Check(f *Filter) error {
 		return err
 	}
 	if path := v.loop(f); path != nil {
-		return fmt.Errorf("filter %q would reference itself: %s", f.Name, strings.Join(path, " → "))
+		return invalidf("filter %q would reference itself: %s", f.Name, strings.Join(path, " → "))
 	}
 	if f.UUID == "" {
 		return nil
 	}
 	if old := v.replaced(f.Name); old != nil && old.UUID != "" && old.UUID != f.UUID {
-		return fmt.Errorf("filter %q is defined with the UUID %s, not %s; leave <uuid> out to replace it", f.Name, old.UUID, f.UUID)
+		return invalidf("filter %q is defined with the UUID %s, not %s; leave <uuid> out to replace it", f.Name, old.UUID, f.UUID)
 	}
 	if other := v.withUUID(f.UUID); other != "" && other != f.Name {
-		return fmt.Errorf("filter %q has the UUID %s of filter %q; leave <uuid> out to get another", f.Name, f.UUID, other)
+		return invalidf("filter %q has the UUID %s of filter %q; leave <uuid> out to get another", f.Name, f.UUID, other)
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ func (u *Update) Undefine(name string, force bool, enforce func() error) error {
 	case err != nil:
 		return err
 	case c.old == nil && builtin.Get(name) != nil:
-		return fmt.Errorf("filter %q is built in and cannot be undefined", name)
+		return invalidf("filter %q is built in and cannot be undefined", name)
 	case c.old == nil:
 		return u.missing(FilterKind, name)
 	}
