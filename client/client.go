@@ -59,13 +59,16 @@ func NewWithTransport(transport http.RoundTripper) *Client {
 	return &Client{http: &http.Client{Transport: transport}}
 }
 
+// IsLocal tells whether the client asks a transport and no daemon.
+func (c *Client) IsLocal() bool { return c.socket == "" }
+
 // Close closes connections that are not in use. The client can be used again.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Ping tells whether somebody listens: nil, ErrNotRunning, ErrNoPermission or
 // another failure. It asks nothing.
 func (c *Client) Ping(ctx context.Context) error {
-	if c.socket == "" {
+	if c.IsLocal() {
 		return nil
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.socket)

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
-	"tapgate/internal/settings"
-	"tapgate/internal/store"
+	"tapgate/client"
 	"tapgate/nwfilter"
 	"tapgate/nwfilter/binding"
 )
@@ -36,7 +32,10 @@ connections live on. If anything fails, what was in force still is.
 
 The programs are pinned: they go on filtering after the command has ended. The
 binding is stored, so that "tapgate bind PORT" alone binds the port again, for
-example after its filter was changed. --filter FILE defines the filter too.
+example after a restart of the host. --filter FILE defines the filter too, which puts
+it in force on the other ports that use it.
+
+With the daemon the device need not be there yet: the binding waits for it.
 
 --xml reads ports, addresses, filters and parameters from libvirt's XML: a
 <filterbinding>, an <interface> with a <target dev>, or the <domain> of a running
@@ -58,11 +57,7 @@ Needs root.`,
 			if err := flags.check(args); err != nil {
 				return err
 			}
-			h, err := t.openHost(t.bpffs)
-			if err != nil {
-				return err
-			}
-			return t.bind(c.Context(), h, &flags, args)
+			return t.bind(c.Context(), &flags, args)
 		},
 	}
 	flags.guest.register(c)
@@ -95,65 +90,67 @@ func (f *bindFlags) check(args []string) error {
 	return nil
 }
 
-// bind does it all under the store's lock: the filter that is put in force is
-// the one that is stored.
-func (t *tool) bind(ctx context.Context, h host, flags *bindFlags, args []string) error {
-	return t.update(ctx, func(u *store.Update) error {
-		b := &binder{tool: t, host: h, update: u, resolver: &resolver{view: u.View}}
-		bindings, err := b.wanted(flags, args)
-		if err != nil {
+// wanted is a binding that the command line asks for.
+type wanted struct {
+	client.Binding
+	// own is the filter that is to be defined with it, nil for none.
+	own *client.Document
+	// again is set if the stored binding is wanted, whatever it says.
+	again bool
+}
+
+// bind binds all that is wanted, one after the other.
+func (t *tool) bind(ctx context.Context, flags *bindFlags, args []string) error {
+	c, err := t.clientToChange(ctx)
+	if err != nil {
+		return err
+	}
+	bindings, err := t.wanted(ctx, c, flags, args)
+	if err != nil {
+		return err
+	}
+	done, failed := []*client.Bound{}, false
+	for i := range bindings {
+		one, err := bindings[i].bind(ctx, c)
+		if err != nil && len(bindings) == 1 {
 			return err
 		}
-		done, failed := []bound{}, false
-		for i := range bindings {
-			one, err := b.bind(ctx, &bindings[i])
-			if err != nil && len(bindings) == 1 {
-				return err
-			}
-			if err != nil {
-				t.complain(fmt.Errorf("port %s is not bound: %w", bindings[i].Port, err))
-				failed = true
-				continue
-			}
-			done = append(done, one)
-			if !flags.asJSON {
-				one.print(t)
-			}
+		if err != nil {
+			t.complain(fmt.Errorf("port %s is not bound: %w", bindings[i].Port, err))
+			failed = true
+			continue
 		}
-		if flags.asJSON {
-			if err := t.printJSON(done); err != nil {
-				return err
-			}
+		one.Settings = nil // "tapgate settings --port" shows them
+		done = append(done, one)
+		if !flags.asJSON {
+			t.printBound(one)
 		}
-		if failed {
-			return errFaults
+		failed = t.printBeside(one, flags.asJSON) || failed
+	}
+	if flags.asJSON {
+		if err := t.printJSON(done); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	if failed {
+		return errFaults
+	}
+	return nil
 }
 
-// binder binds ports.
-type binder struct {
-	*tool
-	host     host
-	update   *store.Update
-	resolver *resolver
+func (w *wanted) bind(ctx context.Context, c *client.Client) (*client.Bound, error) {
+	if w.again {
+		return c.BindAgain(ctx, w.Port)
+	}
+	return c.Bind(ctx, w.Binding, w.own)
 }
 
-// wanted are the bindings that the command line asks for.
-func (b *binder) wanted(flags *bindFlags, args []string) ([]binding.Binding, error) {
+func (t *tool) wanted(ctx context.Context, c *client.Client, flags *bindFlags, args []string) ([]wanted, error) {
 	if flags.xml != "" {
-		return b.fromXML(flags.xml, flags.lenient)
+		return t.wantedByXML(flags.xml, flags.lenient)
 	}
 	if flags.filter == "" {
-		stored, err := b.update.Binding(args[0])
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("port %q was not bound before: give --filter and --mac", args[0])
-		}
-		if err != nil {
-			return nil, err
-		}
-		return []binding.Binding{*stored}, nil
+		return []wanted{{Binding: client.Binding{Port: args[0]}, again: true}}, nil
 	}
 	mac, err := flags.guest.address()
 	if err != nil {
@@ -163,15 +160,20 @@ func (b *binder) wanted(flags *bindFlags, args []string) ([]binding.Binding, err
 	if err != nil {
 		return nil, err
 	}
-	name, err := b.resolver.find(b.tool, flags.filter, flags.lenient)
+	r := newResolver(ctx, c)
+	name, err := r.find(t, flags.filter, flags.lenient)
 	if err != nil {
 		return nil, err
 	}
-	return []binding.Binding{{Port: args[0], MAC: mac, Filter: name, Parameters: params}}, nil
+	w := wanted{Binding: clientBinding(&binding.Binding{Port: args[0], MAC: mac, Filter: name, Parameters: params})}
+	if r.own != nil {
+		w.own = &client.Document{Source: string(r.own.Source), File: r.own.File, Lenient: r.own.Lenient}
+	}
+	return []wanted{w}, nil
 }
 
-func (b *binder) fromXML(path string, lenient bool) ([]binding.Binding, error) {
-	text, err := b.read(path)
+func (t *tool) wantedByXML(path string, lenient bool) (all []wanted, err error) {
+	text, err := t.read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -179,80 +181,53 @@ func (b *binder) fromXML(path string, lenient bool) ([]binding.Binding, error) {
 	if err := diagnostics.Err(); err != nil {
 		return nil, err
 	}
-	b.warn(diagnostics.Warnings())
+	t.warn(diagnostics.Warnings())
 	if len(list) == 0 {
 		return nil, fmt.Errorf("%s: no interface of the domain has a <filterref>, so there is nothing to bind", fileName(path))
 	}
-	return list, nil
+	for i := range list {
+		all = append(all, wanted{Binding: clientBinding(&list[i])})
+	}
+	return all, nil
 }
 
-// bound is what was done.
-type bound struct {
-	Port         string  `json:"port"`
-	Filter       string  `json:"filter"`
-	MAC          string  `json:"mac"`
-	Rules        int     `json:"rules"`
-	Milliseconds float64 `json:"milliseconds"`
-	// Definition is set if the filter was stored too.
-	Definition *defined `json:"definition,omitempty"`
-	datapath.Change
-
-	settings settings.Values
-}
-
-// bind guards one port and stores what it now stands for.
-func (b *binder) bind(ctx context.Context, want *binding.Binding) (bound, error) {
-	start := time.Now()
-	done := bound{Port: want.Port, Filter: want.Filter, MAC: want.MAC.String()}
-	own := b.resolver.own
-	if own != nil {
-		if err := b.update.Check(own); err != nil {
-			return done, err
+// clientBinding is a binding as it is asked for.
+func clientBinding(b *binding.Binding) client.Binding {
+	asked := client.Binding{Port: b.Port, MAC: b.MAC.String(), Filter: b.Filter, LinkDevice: b.LinkDevice}
+	for _, p := range b.Parameters {
+		one := client.Parameter{Name: p.Name, Value: p.Value}
+		if p.Pos.Line > 0 {
+			at := client.Position(p.Pos)
+			one.Position = &at
 		}
+		asked.Parameters = append(asked.Parameters, one)
 	}
-	p, err := b.resolver.policy(want.Filter, want.MAC, want.Parameters)
-	if err != nil {
-		return done, err
+	if b.OwnerName != "" || b.OwnerUUID != "" {
+		asked.Owner = &client.Owner{Name: b.OwnerName, UUID: b.OwnerUUID}
 	}
-	done.Rules = len(p.Clauses)
-	host, err := b.update.Settings()
-	if err != nil {
-		return done, err
-	}
-	if done.settings, err = settings.Resolve(host, want.Parameters); err != nil {
-		return done, err
-	}
-	meta := datapath.Meta{BoundAt: start.UTC(), Parameters: map[string][]string{}, Settings: done.settings}
-	for _, param := range want.Parameters {
-		meta.Parameters[param.Name] = append(meta.Parameters[param.Name], param.Value)
-	}
-	change, err := b.update.Bind(want, own, func() (err error) {
-		done.Change, err = b.host.Guard(ctx, want.Port, p, meta)
-		return err
-	})
-	if err != nil {
-		return done, err
-	}
-	if own != nil {
-		if done.Definition, err = describeChange(b.update.View, own.Name, change); err != nil {
-			return done, err
-		}
-	}
-	done.Milliseconds = float64(time.Since(start).Microseconds()) / 1000
-	return done, nil
+	return asked
 }
 
-func (d *bound) print(t *tool) {
-	before := ""
-	if d.Replaced {
-		before = " in the place of " + d.Before
+func (t *tool) printBound(d *client.Bound) {
+	switch {
+	case d.Waiting:
+		fmt.Fprintf(t.stdout, "port %s waits for its device; filter %s will guard it: %s\n", d.Port, d.Filter, plural(d.Rules, "rule"))
+	case d.Replaced:
+		fmt.Fprintf(t.stdout, "port %s guarded by filter %s in the place of %s: %s, %.0f ms\n", d.Port, d.Filter, d.Before, plural(d.Rules, "rule"), d.Milliseconds)
+	default:
+		fmt.Fprintf(t.stdout, "port %s guarded by filter %s: %s, %.0f ms\n", d.Port, d.Filter, plural(d.Rules, "rule"), d.Milliseconds)
 	}
-	fmt.Fprintf(t.stdout, "port %s guarded by filter %s%s: %s, %.0f ms\n", d.Port, d.Filter, before, plural(d.Rules, "rule"), d.Milliseconds)
 	if d.Definition != nil {
 		fmt.Fprintf(t.stdout, "filter %s %s\n", d.Filter, d.Definition.What)
-		d.Definition.remind(t, d.Port)
 	}
-	for _, note := range d.Notes {
-		fmt.Fprintf(t.stderr, "note: %s\n", note)
+}
+
+// printBeside tells what became of other ports, and what else there is to say.
+func (t *tool) printBeside(d *client.Bound, asJSON bool) (failed bool) {
+	if d.Definition != nil {
+		t.printNotes(d.Definition.Notes)
+		failed = t.printPortChanges(d.Definition.Ports, asJSON)
 	}
+	t.printNotes(d.Notes)
+	return failed
 }

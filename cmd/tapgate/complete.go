@@ -7,42 +7,49 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tapgate/client"
 	"tapgate/internal/store"
 )
 
 // Completions stay silent when something cannot be read.
 
-// view reads the store for a completion.
-func (t *tool) view(c *cobra.Command, fn func(*store.View)) {
+// completing gives a completion whom to ask; nil where nobody can be asked.
+func (t *tool) completing(c *cobra.Command) (context.Context, *client.Client) {
 	ctx := c.Context()
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	_ = t.store().View(ctx, func(v *store.View) error {
-		fn(v)
-		return nil
-	})
+	ask, err := t.client(ctx)
+	if err != nil {
+		return ctx, nil
+	}
+	return ctx, ask
 }
 
 // filterNames completes the names of filters that keep accepts.
-func (t *tool) filterNames(c *cobra.Command, keep func(*store.Filter) bool) []string {
+func (t *tool) filterNames(c *cobra.Command, keep func(*client.FilterInfo) bool) []string {
+	ctx, ask := t.completing(c)
+	if ask == nil {
+		return nil
+	}
+	list, err := ask.Filters(ctx)
+	if err != nil {
+		return nil
+	}
 	var names []string
-	t.view(c, func(v *store.View) {
-		list, _, _ := v.Filters()
-		for _, f := range list {
-			if keep(f) {
-				names = append(names, f.Name)
-			}
+	for i := range list.Filters {
+		if keep(&list.Filters[i]) {
+			names = append(names, list.Filters[i].Name)
 		}
-	})
+	}
 	return names
 }
 
-func anyFilter(*store.Filter) bool      { return true }
-func storedFilter(f *store.Filter) bool { return !f.BuiltIn }
+func anyFilter(*client.FilterInfo) bool      { return true }
+func storedFilter(f *client.FilterInfo) bool { return !f.BuiltIn }
 
 // completeFilter completes one name of a filter, and nothing after it.
-func (t *tool) completeFilter(keep func(*store.Filter) bool, directive cobra.ShellCompDirective) cobra.CompletionFunc {
+func (t *tool) completeFilter(keep func(*client.FilterInfo) bool, directive cobra.ShellCompDirective) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -66,30 +73,34 @@ func (t *tool) completePort(c *cobra.Command, args []string, typed string) ([]st
 
 // completePorts completes bound ports, each but once.
 func (t *tool) completePorts(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ctx, ask := t.completing(c)
+	if ask == nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	var ports []string
-	t.view(c, func(v *store.View) {
-		list, _, _ := v.Bindings()
-		for _, b := range list {
+	if list, err := ask.Bindings(ctx); err == nil {
+		for _, b := range list.Bindings {
 			if !slices.Contains(args, b.Port) {
 				ports = append(ports, b.Port)
 			}
 		}
-	})
+	}
 	return ports, cobra.ShellCompDirectiveNoFileComp
 }
 
-// changedNames are the names that the journal has of a kind, or of all.
-func (t *tool) changedNames(c *cobra.Command, args []string, kinds ...store.Kind) ([]string, cobra.ShellCompDirective) {
+// changedNames are the names that the journal has of things of some kinds.
+func (t *tool) changedNames(c *cobra.Command, args []string, kinds ...string) ([]string, cobra.ShellCompDirective) {
+	ctx, ask := t.completing(c)
+	if ask == nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	var names []string
-	if len(args) == 0 {
-		t.view(c, func(v *store.View) {
-			entries, _, _ := v.History()
-			for _, e := range entries {
-				if slices.Contains(kinds, e.Kind) {
-					names = append(names, e.Name)
-				}
+	if history, err := ask.History(ctx); err == nil {
+		for _, e := range history.Entries {
+			if slices.Contains(kinds, e.Kind) {
+				names = append(names, e.Name)
 			}
-		})
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
@@ -97,30 +108,28 @@ func (t *tool) changedNames(c *cobra.Command, args []string, kinds ...store.Kind
 
 // completeChanged completes a port or filter that was changed.
 func (t *tool) completeChanged(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return t.changedNames(c, args, store.FilterKind, store.BindingKind)
+	return t.changedNames(c, args, "filter", "port")
 }
 
 // completeFormerFilter completes a filter that was changed, defined or not.
 func (t *tool) completeFormerFilter(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return t.changedNames(c, args, store.FilterKind)
+	return t.changedNames(c, args, "filter")
 }
 
-func anyRevision(r store.Revision) bool    { return r.Kept }
-func formerRevision(r store.Revision) bool { return r.Kept && !r.Current }
+func anyRevision(r client.Revision) bool    { return r.Kept }
+func formerRevision(r client.Revision) bool { return r.Kept && !r.Current }
 
 // completeRevision completes a revision of the filter that is the argument.
-func (t *tool) completeRevision(keep func(store.Revision) bool) cobra.CompletionFunc {
+func (t *tool) completeRevision(keep func(client.Revision) bool) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var found []string
-		if len(args) > 0 {
-			t.view(c, func(v *store.View) {
-				list, _ := v.Revisions(args[0])
-				for _, r := range list {
-					if keep(r) {
-						found = append(found, cobra.CompletionWithDesc(store.Short(r.Digest), r.Summary))
-					}
+		if ctx, ask := t.completing(c); ask != nil && len(args) > 0 {
+			list, _ := ask.Revisions(ctx, args[0])
+			for _, r := range list {
+				if keep(r) {
+					found = append(found, cobra.CompletionWithDesc(store.Short(r.Digest), r.Summary))
 				}
-			})
+			}
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	}

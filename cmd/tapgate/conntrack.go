@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 )
 
 func newConntrackCommand(t *tool) *cobra.Command {
-	var filter connectionFilter
+	var filter client.ConnectionFilter
 	var asJSON, flush, expected bool
 	var limit int
 	c := &cobra.Command{
@@ -49,7 +49,7 @@ Needs root.`,
 		Args:              arguments(1, 1, "a port"),
 		ValidArgsFunction: t.completePort,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := filter.parse(); err != nil {
+			if err := checkFilter(&filter); err != nil {
 				return err
 			}
 			switch set := c.Flags().Changed; {
@@ -60,28 +60,26 @@ Needs root.`,
 			case expected && (flush || set("limit") || set("state") || set("direction")):
 				return usagef("--expected lists what is no connection yet: it goes with --proto, --address, --port and --json")
 			}
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
 			if expected {
-				return t.listExpectations(c, h, args[0], &filter, asJSON)
+				return t.listExpectations(c, ask, args[0], &filter, asJSON)
 			}
 			if flush {
-				n, err := h.Flush(c.Context(), args[0], filter.matches)
+				n, err := ask.Flush(c.Context(), args[0], filter)
 				if err != nil {
 					return err
 				}
 				return t.printFlushed(args[0], n, asJSON)
 			}
-			var list []*datapath.Connection
-			for connection, err := range h.Connections(c.Context(), args[0]) {
+			list := []*client.Connection{}
+			for connection, err := range ask.Connections(c.Context(), args[0], filter) {
 				if err != nil {
 					return err
 				}
-				if filter.matches(connection) {
-					list = append(list, connection)
-				}
+				list = append(list, connection)
 			}
 			slices.SortFunc(list, newestFirst)
 			all := len(list)
@@ -89,13 +87,13 @@ Needs root.`,
 				list = list[:min(all, limit)]
 			}
 			if asJSON {
-				return t.printJSON(showConnections(list))
+				return t.printJSON(list)
 			}
 			t.printConnections(list, all)
 			return nil
 		},
 	}
-	filter.register(c)
+	registerFilter(c, &filter)
 	c.Flags().IntVar(&limit, "limit", 0, "show only the newest `N`")
 	c.Flags().BoolVar(&flush, "flush", false, "forget the chosen connections and print how many they were")
 	c.Flags().BoolVar(&expected, "expected", false, "list the connections that helpers wait for")
@@ -105,8 +103,12 @@ Needs root.`,
 }
 
 // newestFirst orders connections; those of the same moment by what they are.
-func newestFirst(a, b *datapath.Connection) int {
-	return cmp.Or(cmp.Compare(b.Created, a.Created), strings.Compare(a.String(), b.String()))
+func newestFirst(a, b *client.Connection) int {
+	text := func(c *client.Connection) string {
+		from, to := endTexts(c)
+		return c.Protocol + " " + from + " > " + to
+	}
+	return cmp.Or(cmp.Compare(a.Age, b.Age), strings.Compare(text(a), text(b)))
 }
 
 func (t *tool) printFlushed(port string, n int, asJSON bool) error {

@@ -6,136 +6,70 @@ import (
 	"slices"
 	"time"
 
-	"tapgate/internal/conntrack"
-	"tapgate/internal/datapath"
-	"tapgate/internal/packet"
+	"tapgate/client"
 )
 
-// connectionShown is a connection for programs.
-type connectionShown struct {
-	Protocol   string   `json:"protocol"`
-	Originator endShown `json:"originator"`
-	Responder  endShown `json:"responder"`
-	// ICMP is the query of an ICMP connection, Call the number of a GRE one.
-	ICMP *icmpShown `json:"icmp,omitempty"`
-	Call uint16     `json:"call,omitempty"`
-	// State is TCP's or SCTP's.
-	State     string  `json:"state,omitempty"`
-	Replied   bool    `json:"replied"`
-	Assured   bool    `json:"assured"`
-	Related   bool    `json:"related"`
-	Direction string  `json:"direction"`
-	Age       float64 `json:"age_seconds"`
-	Timeout   float64 `json:"timeout_seconds"`
-	// Sent is what the originator sent, Received what it got.
-	Sent     datapath.Counter `json:"sent"`
-	Received datapath.Counter `json:"received"`
-	// Helper reads the connection, if any does.
-	Helper string `json:"helper,omitempty"`
-	// ExpectedBy is the connection that announced this one.
-	ExpectedBy *controlShown `json:"expected_by,omitempty"`
-	// Rule let the first packet pass; null if none did. RuleGone is set if the
-	// rule is not in force any more.
-	Rule     *datapath.Clause `json:"rule"`
-	RuleGone bool             `json:"rule_gone,omitempty"`
-}
-
-type endShown struct {
-	Address string `json:"address"`
-	Port    uint16 `json:"port,omitempty"`
-}
-
-type icmpShown struct {
-	Type uint8  `json:"type"`
-	Code uint8  `json:"code"`
-	ID   uint16 `json:"id"`
-}
-
-// controlShown is a connection in which a helper read an announcement. One that
-// is gone has ends in no order.
-type controlShown struct {
-	Helper     string   `json:"helper"`
-	Originator endShown `json:"originator"`
-	Responder  endShown `json:"responder"`
-	Gone       bool     `json:"gone,omitempty"`
-}
-
-func showControl(c *datapath.Control, helper conntrack.Helper) *controlShown {
-	if c == nil {
-		return nil
+// endText is an end with its port: 10.0.0.5:80, [fd00::5]:80.
+func endText(e client.End) string {
+	address, err := netip.ParseAddr(e.Address)
+	if err != nil {
+		return fmt.Sprintf("%s:%d", e.Address, e.Port)
 	}
-	return &controlShown{helper.String(), showEnd(c.Originator()), showEnd(c.Responder()), c.Gone}
+	return netip.AddrPortFrom(address, e.Port).String()
 }
 
-func showEnd(a netip.AddrPort) endShown { return endShown{a.Addr().String(), a.Port()} }
+// hasPorts tells whether a protocol's ends have L4 ports.
+func hasPorts(protocol string) bool {
+	return slices.Contains([]string{"tcp", "udp", "udplite", "sctp"}, protocol)
+}
+
+// endTexts are originator and responder; behind the latter stands what a protocol
+// without ports has in their place.
+func endTexts(c *client.Connection) (originator, responder string) {
+	if hasPorts(c.Protocol) {
+		return endText(c.Originator), endText(c.Responder)
+	}
+	originator, responder = c.Originator.Address, c.Responder.Address
+	switch {
+	case c.ICMP != nil:
+		responder += fmt.Sprintf(" type %d code %d id %d", c.ICMP.Type, c.ICMP.Code, c.ICMP.ID)
+	case c.Call != 0:
+		responder += fmt.Sprintf(" call %d", c.Call)
+	}
+	return originator, responder
+}
 
 // controlText is a control connection for people.
-func controlText(c *datapath.Control, helper conntrack.Helper) string {
-	from, to := c.Ends()
+func controlText(c *client.Control) string {
 	if c.Gone {
-		return fmt.Sprintf("%s between %s and %s, gone", helper, from, to)
+		return fmt.Sprintf("%s between %s and %s, gone", c.Helper, endText(c.Originator), endText(c.Responder))
 	}
-	return fmt.Sprintf("%s %s > %s", helper, from, to)
+	return fmt.Sprintf("%s %s > %s", c.Helper, endText(c.Originator), endText(c.Responder))
 }
 
-func showConnections(list []*datapath.Connection) []connectionShown {
-	shown := make([]connectionShown, len(list))
-	for i, c := range list {
-		shown[i] = showConnection(c)
-	}
-	return shown
+// wholeSeconds is a time for people.
+func wholeSeconds(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
-func showConnection(c *datapath.Connection) connectionShown {
-	from, to := c.Originator(), c.Responder()
-	shown := connectionShown{
-		Protocol:   conntrack.ProtoName(c.Proto),
-		Originator: endShown{Address: from.Addr().String()},
-		Responder:  endShown{Address: to.Addr().String()},
-		State:      c.ProtoState(), Replied: c.SeenReply, Assured: c.Assured, Related: c.Expected,
-		Direction: directionName(c.Out), Age: seconds(c.Age), Timeout: seconds(c.Timeout),
-		Sent:       datapath.Counter{Packets: c.Packets[0], Bytes: c.Bytes[0]},
-		Received:   datapath.Counter{Packets: c.Packets[1], Bytes: c.Bytes[1]},
-		ExpectedBy: showControl(c.Control, c.Announced.By),
-		Rule:       c.Rule, RuleGone: c.Rule == nil && c.Admitted != 0,
-	}
-	if c.Helper != conntrack.NoHelper {
-		shown.Helper = c.Helper.String()
-	}
-	switch {
-	case c.HasPorts():
-		shown.Originator.Port, shown.Responder.Port = from.Port(), to.Port()
-	case c.Proto == packet.ProtoICMP || c.Proto == packet.ProtoICMPv6:
-		kind, code, id := c.Query()
-		shown.ICMP = &icmpShown{kind, code, id}
-	default:
-		shown.Call = max(from.Port(), to.Port())
-	}
-	return shown
-}
-
-// seconds with three digits behind the point.
-func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
-
-func (t *tool) printConnections(list []*datapath.Connection, all int) {
+func (t *tool) printConnections(list []*client.Connection, all int) {
 	if len(list) == 0 {
 		fmt.Fprintln(t.stdout, "no connections")
 		return
 	}
 	head := []string{"PROTO", "ORIGINATOR", "RESPONDER", "STATE", "DIRECTION", "AGE", "TIMEOUT", "PACKETS →", "←", "BYTES →", "←", "RULE"}
-	anyExpected := slices.ContainsFunc(list, func(c *datapath.Connection) bool { return c.Control != nil })
+	anyExpected := slices.ContainsFunc(list, func(c *client.Connection) bool { return c.ExpectedBy != nil })
 	if anyExpected {
 		head = append(head, "EXPECTED BY")
 	}
 	rows := &table{rows: [][]string{head}}
 	for _, c := range list {
-		from, to := c.Ends()
-		row := []string{conntrack.ProtoName(c.Proto), from, to, connectionState(&c.Connection), directionName(c.Out),
-			c.Age.Round(time.Second).String(), c.Timeout.Round(time.Second).String(),
-			fmt.Sprint(c.Packets[0]), fmt.Sprint(c.Packets[1]), fmt.Sprint(c.Bytes[0]), fmt.Sprint(c.Bytes[1]), admittedBy(c)}
+		from, to := endTexts(c)
+		row := []string{c.Protocol, from, to, connectionState(c), c.Direction, wholeSeconds(c.Age), wholeSeconds(c.Timeout),
+			fmt.Sprint(c.Sent.Packets), fmt.Sprint(c.Received.Packets), fmt.Sprint(c.Sent.Bytes), fmt.Sprint(c.Received.Bytes), admittedBy(c)}
 		switch {
-		case c.Control != nil:
-			row = append(row, controlText(c.Control, c.Announced.By))
+		case c.ExpectedBy != nil:
+			row = append(row, controlText(c.ExpectedBy))
 		case anyExpected:
 			row = append(row, "-")
 		}
@@ -148,27 +82,27 @@ func (t *tool) printConnections(list []*datapath.Connection, all int) {
 }
 
 // connectionState is the protocol's state and how far the connection has come.
-func connectionState(c *conntrack.Connection) string {
+func connectionState(c *client.Connection) string {
 	text := "new"
 	switch {
 	case c.Assured:
 		text = "assured"
-	case c.SeenReply:
+	case c.Replied:
 		text = "replied"
-	case c.Expected:
+	case c.Related:
 		text = "related"
 	}
-	if state := c.ProtoState(); state != "" {
-		text = state + " " + text
+	if c.State != "" {
+		text = c.State + " " + text
 	}
 	return text
 }
 
-func admittedBy(c *datapath.Connection) string {
+func admittedBy(c *client.Connection) string {
 	switch {
 	case c.Rule != nil:
-		return originText(c.Rule.Origin, c.Rule.Mirrored) + ": " + ruleText(c.Rule)
-	case c.Admitted != 0:
+		return ruleOrigin(c.Rule) + ": " + ruleText(c.Rule)
+	case c.RuleGone:
 		return "a rule that is no more"
 	}
 	return "no rule stopped it"

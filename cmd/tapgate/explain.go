@@ -15,7 +15,6 @@ import (
 	"tapgate/internal/ipset"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
-	"tapgate/internal/store"
 )
 
 func newExplainCommand(t *tool) *cobra.Command {
@@ -70,29 +69,30 @@ a packet takes the place of --dir.`,
 			if err != nil {
 				return err
 			}
-			return t.store().View(c.Context(), func(v *store.View) error {
-				r := &resolver{view: v}
-				name, err := r.find(t, filter, lenient)
-				if err != nil {
-					return err
-				}
-				p, err := guest.resolve(r, name)
-				if err != nil {
-					return err
-				}
-				if missing := compile.Unsupported(p); len(missing) > 0 {
-					return errors.New(strings.Join(missing, "\n"))
-				}
-				sets, err := t.setsOf(p, setFile)
-				if err != nil {
-					return err
-				}
-				values, err := guest.settings(v)
-				if err != nil {
-					return err
-				}
-				return t.explain(p, values.Settings().Conntrack(), sets, frames, asJSON)
-			})
+			r, err := t.resolver(c.Context())
+			if err != nil {
+				return err
+			}
+			name, err := r.find(t, filter, lenient)
+			if err != nil {
+				return err
+			}
+			p, err := guest.resolve(r, name)
+			if err != nil {
+				return err
+			}
+			if missing := compile.Unsupported(p); len(missing) > 0 {
+				return errors.New(strings.Join(missing, "\n"))
+			}
+			sets, err := t.setsOf(p, setFile)
+			if err != nil {
+				return err
+			}
+			values, err := guest.settings(r)
+			if err != nil {
+				return err
+			}
+			return t.explain(p, values.Settings().Conntrack(), sets, frames, asJSON)
 		},
 	}
 	guest.register(c)

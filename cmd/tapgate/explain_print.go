@@ -80,10 +80,7 @@ func explainJSON(f *sentFrame, r *eval.Result) explanation {
 
 // stateText is the packet's place in its connection, "" if nobody looked.
 func stateText(p *packet.Packet) string {
-	text := map[packet.State]string{
-		packet.StateNew: "NEW", packet.StateEstablished: "ESTABLISHED", packet.StateRelated: "RELATED",
-		packet.StateInvalid: "INVALID", packet.StateUntracked: "untracked",
-	}[p.State]
+	text := p.State.Name()
 	switch {
 	case text == "":
 		return ""

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -11,7 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"tapgate/internal/agent"
 	"tapgate/internal/datapath"
+	"tapgate/internal/device"
 	"tapgate/internal/policy"
 )
 
@@ -24,7 +27,9 @@ type fakeHost struct {
 	// connections are those of the port of stats.
 	connections  []*datapath.Connection
 	expectations []*datapath.Expectation
-	refuse       map[string]error // what Guard says about a port
+	refuse       map[string]error // what Prepare says about a port
+	// devices are there; more come with ports that are guarded.
+	devices []string
 	// refreshed is what RefreshSets answers, one after the other; then it calls
 	// stop.
 	refreshed [][]datapath.SetChange
@@ -32,26 +37,79 @@ type fakeHost struct {
 	// notices are what Watch tells, watched what it was asked for.
 	notices []datapath.Notice
 	watched datapath.WatchOptions
-	// enter is called by Guard, outside of the lock.
+	// enter is called when a policy is put in force, outside of the lock.
 	enter func(port string)
+	// fail is what putting a policy in force says.
+	fail map[string]error
+	// look is called by Ports.
+	look func()
 }
 
-func (h *fakeHost) Guard(_ context.Context, port string, p *policy.Policy, meta datapath.Meta) (datapath.Change, error) {
-	if h.enter != nil {
-		h.enter(port)
-	}
+var _ agent.Datapath = (*fakeHost)(nil)
+
+func (h *fakeHost) Prepare(_ context.Context, port string, p *policy.Policy, meta datapath.Meta) (agent.Prepared, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.refuse[port]; err != nil {
+		return nil, err
+	}
+	return &fakePrepared{h, port, p, meta}, nil
+}
+
+// fakePrepared is a policy that is not in force yet.
+type fakePrepared struct {
+	*fakeHost
+	port string
+	p    *policy.Policy
+	meta datapath.Meta
+}
+
+func (f *fakePrepared) Commit(context.Context) (datapath.Change, error) {
+	h := f.fakeHost
+	if h.enter != nil {
+		h.enter(f.port)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.fail[f.port]; err != nil {
 		return datapath.Change{}, err
 	}
-	before, replaced := h.ports[port]
-	h.ports[port] = datapath.Port{Name: port, State: datapath.Guarded, Filter: p.Filter, MAC: p.MAC.String(), Parameters: meta.Parameters, Settings: meta.Settings}
-	h.rules[port] = len(p.Clauses)
+	before, replaced := h.ports[f.port]
+	h.ports[f.port] = datapath.Port{
+		Name: f.port, State: datapath.Guarded, Filter: f.p.Filter, MAC: f.p.MAC.String(),
+		Parameters: f.meta.Parameters, Settings: f.meta.Settings, Digest: f.meta.Digest,
+	}
+	h.rules[f.port] = len(f.p.Clauses)
 	return datapath.Change{Replaced: replaced, Before: before.Filter, Mechanism: datapath.TCX}, nil
 }
 
+func (f *fakePrepared) Discard() error { return nil }
+
+func (h *fakeHost) Shut(context.Context, string, bool) error { return nil }
+
+func (h *fakeHost) Follow(context.Context, map[string]device.Device) ([]datapath.Moved, error) {
+	return nil, nil
+}
+
+func (h *fakeHost) Repair(context.Context) ([]datapath.Repaired, error) { return nil, nil }
+
+func (h *fakeHost) Survey(ctx context.Context, names ...string) ([]datapath.Port, error) {
+	all, err := h.Ports(ctx)
+	return slices.DeleteFunc(all, func(p datapath.Port) bool { return len(names) > 0 && !slices.Contains(names, p.Name) }), err
+}
+
+// list gives the devices.
+func (h *fakeHost) list() (map[string]device.Device, error) {
+	devices := map[string]device.Device{}
+	for i, name := range h.devices {
+		devices[name] = device.Device{Name: name, Index: i + 1}
+	}
+	return devices, nil
+}
+
 func (h *fakeHost) Release(_ context.Context, port string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if _, ok := h.ports[port]; !ok {
 		return &datapath.NotGuardedError{Port: port}
 	}
@@ -60,6 +118,11 @@ func (h *fakeHost) Release(_ context.Context, port string) error {
 }
 
 func (h *fakeHost) Ports(context.Context) ([]datapath.Port, error) {
+	if h.look != nil {
+		h.look()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var list []datapath.Port
 	for _, p := range h.ports {
 		list = append(list, p)
@@ -99,6 +162,9 @@ func yieldOf[T any](h *fakeHost, port string, list []*T) iter.Seq2[*T, error] {
 func (h *fakeHost) Flush(_ context.Context, port string, match func(*datapath.Connection) bool) (int, error) {
 	if port != h.stats.Name {
 		return 0, &datapath.NotGuardedError{Port: port}
+	}
+	if match == nil {
+		match = func(*datapath.Connection) bool { return true }
 	}
 	before := len(h.connections)
 	h.connections = slices.DeleteFunc(h.connections, match)
@@ -144,17 +210,23 @@ type session struct {
 }
 
 func newSession(t *testing.T) *session {
-	return &session{T: t, dir: t.TempDir(), fakeHost: &fakeHost{ports: map[string]datapath.Port{}, rules: map[string]int{}, refuse: map[string]error{}}}
+	return &session{T: t, dir: t.TempDir(), fakeHost: &fakeHost{ports: map[string]datapath.Port{}, rules: map[string]int{}, refuse: map[string]error{}, fail: map[string]error{}, devices: []string{"vnet0", "vnet1", "vnet2"}}}
+}
+
+// tool is one that works on the session's state and host, where no daemon listens.
+func (s *session) tool(stdout, stderr io.Writer) *tool {
+	return &tool{
+		stdin: strings.NewReader(s.stdin), stdout: stdout, stderr: stderr,
+		stateDir: s.dir, socket: filepath.Join(s.dir, "none"), given: func(string) bool { return true },
+		open:    func(string) (agent.Datapath, error) { return s.fakeHost, nil },
+		devices: s.list,
+	}
 }
 
 // run runs a command line, whose words are separated by blanks.
 func (s *session) run(line string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
-	t := &tool{
-		stdin: strings.NewReader(s.stdin), stdout: &out, stderr: &err,
-		openHost: func(string) (host, error) { return s.fakeHost, nil },
-	}
-	code = t.run(s.Context(), append([]string{"--state-dir", s.dir}, strings.Fields(line)...))
+	code = s.tool(&out, &err).run(s.Context(), append([]string{"--state-dir", s.dir, "--socket", filepath.Join(s.dir, "none")}, strings.Fields(line)...))
 	return code, out.String(), err.String()
 }
 

@@ -2,16 +2,14 @@ package main
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/store"
+	"tapgate/client"
 )
 
 func newFilterDefineCommand(t *tool) *cobra.Command {
-	var lenient bool
+	var lenient, dryRun bool
 	c := &cobra.Command{
 		Use:   "define FILE…",
 		Short: "Store filters, or replace stored ones",
@@ -21,14 +19,17 @@ is not defined yet, but no references may lead back to where they began. "-" sta
 for the standard input. The earlier text is kept: "tapgate filter rollback" brings it
 back.
 
-Ports that are bound go on enforcing the earlier text, until "tapgate bind PORT"
-binds them again.`,
+All ports whose filters lead to it enforce the new text at once, each without a
+moment in between and with its connections. If one of them cannot, nothing is
+changed, and the port is named with the reason. --dry-run tells which ports would be
+updated, and whether they could, and changes nothing.`,
 		Example: `  tapgate filter define my-filter.xml
+  tapgate filter define --dry-run my-filter.xml
   tapgate filter define --lenient /etc/libvirt/nwfilter/*.xml`,
 		Args:              arguments(1, -1, "a file"),
 		ValidArgsFunction: completeXML,
 		RunE: func(c *cobra.Command, args []string) error {
-			var filters []*store.Filter
+			var documents []client.Document
 			failed := false
 			for _, path := range args {
 				f, err := t.readFilter(path, lenient)
@@ -37,25 +38,28 @@ binds them again.`,
 					failed = true
 					continue
 				}
-				filters = append(filters, f)
+				documents = append(documents, client.Document{Source: string(f.Source), File: f.File, Lenient: lenient})
 			}
-			if len(filters) > 0 {
-				err := t.update(c.Context(), func(u *store.Update) error {
-					for _, f := range filters {
-						d, err := define(u, f)
-						if err != nil {
-							t.complain(err)
-							failed = true
-							continue
-						}
-						fmt.Fprintf(t.stdout, "filter %s %s\n", d.Filter, d.What)
-						d.remind(t, "")
-					}
-					return nil
-				})
+			if len(documents) == 0 {
+				return errFaults
+			}
+			ask, err := t.clientToChange(c.Context())
+			if err != nil {
+				return err
+			}
+			for _, d := range documents {
+				done, err := ask.Define(c.Context(), d, dryRun)
 				if err != nil {
-					return err
+					t.complain(err)
+					failed = true
+					continue
 				}
+				if dryRun {
+					fmt.Fprintf(t.stdout, "filter %s can be defined\n", done.Filter)
+				} else {
+					fmt.Fprintf(t.stdout, "filter %s %s\n", done.Filter, done.What)
+				}
+				failed = t.printFilterChange(done) != nil || failed
 			}
 			if failed {
 				return errFaults
@@ -64,42 +68,15 @@ binds them again.`,
 		},
 	}
 	c.Flags().BoolVar(&lenient, "lenient", false, "accept what libvirt accepts, with warnings")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would become of the ports, and change nothing")
 	return c
 }
 
-var changeWords = map[store.Change]string{store.Added: "defined", store.Replaced: "replaced", store.Unchanged: "unchanged"}
-
-// defined is what the definition of a filter changed.
-type defined struct {
-	Filter string `json:"filter"`
-	What   string `json:"what"`
-	// Outdated are the ports that enforce what the filter said before.
-	Outdated []string `json:"outdated,omitempty"`
-}
-
-func define(u *store.Update, f *store.Filter) (*defined, error) {
-	change, err := u.Define(f, nil)
-	if err != nil {
-		return nil, err
+// printFilterChange tells what else came of a change: at ports, and beside it.
+func (t *tool) printFilterChange(done *client.FilterChange) error {
+	t.printNotes(done.Notes)
+	if t.printPortChanges(done.Ports, false) {
+		return errFaults
 	}
-	return describeChange(u.View, f.Name, change)
-}
-
-func describeChange(v *store.View, filter string, change store.Change) (*defined, error) {
-	d := &defined{Filter: filter, What: changeWords[change]}
-	if change == store.Unchanged {
-		return d, nil
-	}
-	var err error
-	d.Outdated, err = v.Reach(filter)
-	slices.Sort(d.Outdated)
-	return d, err
-}
-
-// remind names the ports that should be bound again.
-func (d *defined) remind(t *tool, except string) {
-	ports := slices.DeleteFunc(slices.Clone(d.Outdated), func(port string) bool { return port == except })
-	if len(ports) > 0 {
-		fmt.Fprintf(t.stderr, "note: what %s enforces is the earlier text of filter %s; \"tapgate bind PORT\" binds a port again\n", strings.Join(ports, ", "), d.Filter)
-	}
+	return nil
 }

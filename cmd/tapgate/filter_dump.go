@@ -1,10 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
+	"io"
 
-	"tapgate/internal/store"
-	"tapgate/nwfilter"
+	"github.com/spf13/cobra"
 )
 
 func newFilterDumpCommand(t *tool) *cobra.Command {
@@ -21,21 +20,20 @@ With --source it prints the text as it was defined, whose lines are those that
 		Args:              arguments(1, 1, "the name of a filter"),
 		ValidArgsFunction: t.completeFilter(anyFilter, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(c *cobra.Command, args []string) error {
-			return t.store().View(c.Context(), func(v *store.View) error {
-				f, err := v.Filter(args[0])
-				if revision != "" {
-					f, _, err = v.Revision(args[0], revision)
-				}
-				if err != nil {
-					return err
-				}
-				text := []byte(nwfilter.Format(f.Filter))
-				if source {
-					text = f.Source
-				}
-				_, err = t.stdout.Write(text)
+			ask, err := t.client(c.Context())
+			if err != nil {
 				return err
-			})
+			}
+			f, err := ask.FilterRevision(c.Context(), args[0], revision)
+			if err != nil {
+				return err
+			}
+			text := f.XML
+			if source {
+				text = f.Source
+			}
+			_, err = io.WriteString(t.stdout, text)
+			return err
 		},
 	}
 	c.Flags().BoolVar(&source, "source", false, "print the text as it was defined")

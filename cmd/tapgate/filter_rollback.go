@@ -1,10 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"strings"
 
-	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/store"
@@ -28,10 +27,10 @@ history NAME" shows under FROM and TO names the texts; the beginning of a name, 
 digits or more, will do. A filter that was undefined comes back in the same way.
 
 This is a change like any other: it is checked as "filter define" checks, it is shown
-in the history, and it can be rolled back. Ports that are bound go on enforcing what
-they enforce, until "tapgate bind PORT" binds them again; they are named.
+in the history, and it can be rolled back. All ports that use the filter enforce the
+text at once; if one of them cannot, nothing is changed.
 
---dry-run shows what would be changed, as a diff, and changes nothing.`,
+--dry-run shows what would be changed, as a diff and by port, and changes nothing.`,
 		Example: `  tapgate filter rollback my-filter --dry-run
   tapgate filter rollback my-filter
   tapgate history my-filter
@@ -39,10 +38,7 @@ they enforce, until "tapgate bind PORT" binds them again; they are named.
 		Args:              arguments(1, 1, "the name of a filter"),
 		ValidArgsFunction: t.completeFormerFilter,
 		RunE: func(c *cobra.Command, args []string) error {
-			if r.dryRun {
-				return t.store().View(c.Context(), func(v *store.View) error { return r.show(v, args[0]) })
-			}
-			return t.update(c.Context(), func(u *store.Update) error { return r.do(u, args[0]) })
+			return r.do(c.Context(), args[0])
 		},
 	}
 	c.Flags().StringVar(&r.to, "to", "", "the `revision` to go back to")
@@ -52,66 +48,28 @@ they enforce, until "tapgate bind PORT" binds them again; they are named.
 	return c
 }
 
-// show tells what do would do.
-func (r *rollback) show(v *store.View, name string) error {
-	f, revision, err := v.Revision(name, r.to)
+func (r *rollback) do(ctx context.Context, name string) error {
+	ask, err := r.clientToChange(ctx)
 	if err != nil {
 		return err
 	}
-	if err := v.Check(f); err != nil {
+	done, err := ask.Rollback(ctx, name, r.to, r.dryRun)
+	if err != nil {
 		return err
 	}
-	text := difference(v, f, revision)
-	if text == "" {
+	if done.Diff == "" {
 		fmt.Fprintf(r.stdout, "filter %s has that text already\n", name)
-		return nil
+		return r.printFilterChange(done)
 	}
-	fmt.Fprint(r.stdout, text)
-	ports, err := v.Reach(name)
-	if err == nil && len(ports) > 0 {
-		fmt.Fprintf(r.stderr, "note: %s would have to be bound again\n", strings.Join(ports, ", "))
+	if r.diff || r.dryRun {
+		fmt.Fprint(r.stdout, done.Diff)
 	}
-	return err
-}
-
-func (r *rollback) do(u *store.Update, name string) error {
-	f, revision, err := u.Revision(name, r.to)
-	if err != nil {
-		return err
+	if !r.dryRun && done.Revision != nil {
+		of := ""
+		if !done.Revision.Since.IsZero() {
+			of = " of " + localTime(done.Revision.Since)
+		}
+		fmt.Fprintf(r.stdout, "filter %s rolled back to %s%s\n", name, store.Short(done.Revision.Digest), of)
 	}
-	text := difference(u.View, f, revision)
-	change, err := u.Rollback(f, nil)
-	if err != nil {
-		return err
-	}
-	if text == "" {
-		fmt.Fprintf(r.stdout, "filter %s has that text already\n", name)
-		return nil
-	}
-	if r.diff {
-		fmt.Fprint(r.stdout, text)
-	}
-	of := ""
-	if !revision.Since.IsZero() {
-		of = " of " + localTime(revision.Since)
-	}
-	fmt.Fprintf(r.stdout, "filter %s rolled back to %s%s\n", name, store.Short(revision.Digest), of)
-	d, err := describeChange(u.View, name, change)
-	if err != nil {
-		return err
-	}
-	d.remind(r.tool, "")
-	return nil
-}
-
-// difference is between what a filter is, if it can be read, and what it will
-// be; empty if there is none.
-func difference(v *store.View, to *store.Filter, revision store.Revision) string {
-	var now []byte
-	if f, err := v.Filter(to.Name); err == nil {
-		now = f.Source
-	}
-	text := diff.Diff(to.Name+" now", now, to.Name+" "+store.Short(revision.Digest), to.Source)
-	_, hunks, _ := strings.Cut(string(text), "\n") // the first line names a command
-	return hunks
+	return r.printFilterChange(done)
 }

@@ -9,7 +9,6 @@ import (
 
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
-	"tapgate/internal/store"
 	"tapgate/nwfilter"
 )
 
@@ -68,10 +67,16 @@ func (g *guestFlags) parameters() ([]nwfilter.Parameter, error) {
 }
 
 // settings are those of a port that is bound with the parameters.
-func (g *guestFlags) settings(v *store.View) (settings.Values, error) {
-	host, err := v.Settings()
+func (g *guestFlags) settings(r *resolver) (settings.Values, error) {
+	set, err := r.ask.Settings(r.ctx, "")
 	if err != nil {
 		return nil, err
+	}
+	host := settings.Given{}
+	for _, s := range set {
+		if s.From == string(settings.ByHost) {
+			host[s.Name] = strings.Split(s.Value, ",")
+		}
 	}
 	params, err := g.parameters()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tapgate/client"
 	"tapgate/internal/store"
 )
 
@@ -43,19 +44,18 @@ before, it holds some 7,000 changes or more. The former texts of filters are kep
 			if err != nil {
 				return err
 			}
-			var entries []store.Entry
-			var faults []error
-			err = t.store().View(c.Context(), func(v *store.View) (err error) {
-				entries, faults, err = v.History()
-				return err
-			})
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			if err := t.printHistory(entries, &wanted, flags.asJSON); err != nil {
+			history, err := ask.History(c.Context())
+			if err != nil {
 				return err
 			}
-			return t.report(faults)
+			if err := t.printHistory(history.Entries, &wanted, flags.asJSON); err != nil {
+				return err
+			}
+			return t.reportFaults(history.Faults)
 		},
 	}
 	c.Flags().IntVar(&flags.limit, "limit", 50, "show at most so many `changes`, 0 for all")
@@ -111,7 +111,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // choose are the entries that are wanted, the newest first, and how many older
 // ones there are.
-func (w *wantedHistory) choose(entries []store.Entry) (chosen []store.Entry, older int) {
+func (w *wantedHistory) choose(entries []client.Entry) (chosen []client.Entry, older int) {
 	for _, e := range slices.Backward(entries) {
 		switch {
 		case w.name != "" && e.Name != w.name, e.Time.Before(w.since):
@@ -124,25 +124,14 @@ func (w *wantedHistory) choose(entries []store.Entry) (chosen []store.Entry, old
 	return chosen, older
 }
 
-// entryShown is an entry for programs.
-type entryShown struct {
-	store.Entry
-	// Kind is "filter", "port" or "settings".
-	Kind string `json:"kind"`
-}
-
-func (t *tool) printHistory(entries []store.Entry, wanted *wantedHistory, asJSON bool) error {
+func (t *tool) printHistory(entries []client.Entry, wanted *wantedHistory, asJSON bool) error {
 	chosen, older := wanted.choose(entries)
-	known := wanted.name == "" || slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Name == wanted.name })
+	known := wanted.name == "" || slices.ContainsFunc(entries, func(e client.Entry) bool { return e.Name == wanted.name })
 	switch {
 	case !known:
 		return fmt.Errorf("nothing is written down of %q; \"tapgate history\" shows all that is", wanted.name)
 	case asJSON:
-		shown := []entryShown{}
-		for _, e := range chosen {
-			shown = append(shown, entryShown{e, e.Kind.Thing()})
-		}
-		return t.printJSON(shown)
+		return t.printJSON(append([]client.Entry{}, chosen...))
 	case len(chosen) == 0 && wanted.since.IsZero():
 		fmt.Fprintln(t.stdout, "nothing was changed yet")
 		return nil
@@ -154,7 +143,7 @@ func (t *tool) printHistory(entries []store.Entry, wanted *wantedHistory, asJSON
 	rows.add("TIME", "BY", "CHANGE", "FROM", "TO", "RESULT")
 	for _, e := range chosen {
 		from, to := "-", "-"
-		if e.Kind == store.FilterKind {
+		if e.Kind == "filter" {
 			from, to = orDash(store.Short(e.Before.Digest)), orDash(store.Short(e.After.Digest))
 		}
 		rows.add(localTime(e.Time), e.By.String(), changeText(&e), from, to, resultText(&e))
@@ -166,17 +155,17 @@ func (t *tool) printHistory(entries []store.Entry, wanted *wantedHistory, asJSON
 	return nil
 }
 
-func changeText(e *store.Entry) string {
-	if e.Kind == store.SettingsKind {
-		return string(e.Operation) + " the host's settings"
+func changeText(e *client.Entry) string {
+	if e.Kind == "settings" {
+		return e.Operation + " the host's settings"
 	}
-	return fmt.Sprintf("%s %s %s", e.Operation, e.Kind.Thing(), e.Name)
+	return fmt.Sprintf("%s %s %s", e.Operation, e.Kind, e.Name)
 }
 
 // resultText is what came of a change: what there is now, or what went wrong.
-func resultText(e *store.Entry) string {
-	parts := []string{string(e.Result)}
-	if e.Result == store.Done && e.After.Summary != "" {
+func resultText(e *client.Entry) string {
+	parts := []string{e.Result}
+	if e.Result == string(store.Done) && e.After.Summary != "" {
 		parts = append(parts, e.After.Summary)
 	}
 	if e.Detail != "" {

@@ -3,28 +3,32 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"tapgate/client"
 	"tapgate/internal/lab"
 	"tapgate/internal/store"
+	"tapgate/nwfilter/binding"
 )
 
 // changes are what the history tells about a name, oldest first.
 func (s *session) changes(name string) (list []string) {
 	s.Helper()
 	out, _ := s.ok("history --limit 0 --json " + name)
-	var entries []entryShown
+	var entries []client.Entry
 	if err := json.Unmarshal([]byte(out), &entries); err != nil {
 		s.Fatal(err)
 	}
 	for _, e := range entries {
-		list = append([]string{string(e.Operation) + " " + e.Kind + " " + e.Name + ", " + resultText(&e.Entry)}, list...)
+		list = append([]string{e.Operation + " " + e.Kind + " " + e.Name + ", " + resultText(&e)}, list...)
 	}
 	return list
 }
@@ -33,8 +37,12 @@ func TestHistoryOfAPort(t *testing.T) {
 	s := newSession(t)
 	s.ok("bind vnet0 --filter clean-traffic" + guest)
 	s.ok("bind vnet0")
-	s.refuse["vnet0"] = errors.New("no room\nat all")
+	s.refuse["vnet0"] = errors.New("too much")
+	s.fails("bind vnet0 --filter no-mac-spoofing"+guest, "too much") // nothing was touched
+	delete(s.refuse, "vnet0")
+	s.fail["vnet0"] = errors.New("no room\nat all")
 	s.fails("bind vnet0 --filter "+s.file("mine.xml", "<filter name='mine'/>")+guest, "no room")
+	delete(s.fail, "vnet0")
 	s.fails("bind vnet0 --filter nonsense"+guest, "not defined") // nothing was touched
 	s.ok("bind vnet1 --filter clean-traffic" + guest)
 	s.ok("unbind vnet0")
@@ -55,6 +63,7 @@ func TestHistoryOfAPort(t *testing.T) {
 	s.says(out, "bind port vnet1  -     -   done"+bound)
 }
 
+// The agent is asked directly: only one thread sees the read-only file system.
 func TestPortStaysAsItIsWhereNothingCanBeStored(t *testing.T) {
 	err := lab.WithOwnMounts(func() error {
 		s := newSession(t)
@@ -65,15 +74,27 @@ func TestPortStaysAsItIsWhereNothingCanBeStored(t *testing.T) {
 		if err := unix.Mount("", s.dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 			return err
 		}
-		const why = "the file system is read-only; make it writable, or choose another directory with --state-dir\n"
-		for _, line := range []string{"bind vnet0 --filter clean-traffic" + guest, "bind vnet1 --filter clean-traffic" + guest, "unbind vnet0"} {
-			s.fails(line, why)
+		const why = "the file system is read-only; make it writable, or choose another directory with --state-dir"
+		a, by := s.tool(io.Discard, io.Discard).agent(), store.ThisProcess()
+		other := binding.Binding{Port: "vnet0", MAC: placeholderMAC, Filter: "no-ip-multicast"}
+		another := other
+		another.Port = "vnet1"
+		_, first := a.Bind(t.Context(), by, other, nil)
+		_, second := a.Bind(t.Context(), by, another, nil)
+		for _, err := range []error{first, second, a.Unbind(t.Context(), by, "vnet0")} {
+			if err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("%v, want %s", err, why)
+			}
 		}
 		if len(s.ports) != 1 || s.ports["vnet0"].Filter != "no-mac-spoofing" {
 			t.Errorf("the ports are %+v", s.ports)
 		}
-		s.ok("list")
-		s.ok("history")
+		if _, _, err := a.Ports(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := a.History(t.Context()); err != nil {
+			t.Error(err)
+		}
 		return unix.Unmount(s.dir, 0)
 	})
 	if errors.Is(err, lab.ErrNeedsRoot) {
@@ -102,7 +123,7 @@ func TestInterruptedBindingIsToldOf(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	s.refuse["vnet0"] = errors.New("killed")
+	s.fail["vnet0"] = errors.New("killed")
 	s.fails("bind vnet0 --filter no-mac-spoofing"+guest, "killed")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
@@ -132,9 +153,9 @@ func TestSince(t *testing.T) {
 
 func TestHistoryIsChosen(t *testing.T) {
 	at := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-	var entries []store.Entry
+	var entries []client.Entry
 	for i := range 6 {
-		entries = append(entries, store.Entry{ID: int64(i), Name: []string{"a", "b"}[i%2], Time: at.Add(time.Duration(i) * time.Hour)})
+		entries = append(entries, client.Entry{ID: int64(i), Name: []string{"a", "b"}[i%2], Time: at.Add(time.Duration(i) * time.Hour)})
 	}
 	for _, test := range []struct {
 		wanted wantedHistory

@@ -15,7 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
+	"tapgate/internal/agent"
 	"tapgate/internal/lab"
 	"tapgate/internal/store"
 )
@@ -29,7 +30,7 @@ type killedHost struct {
 
 func (h *killedHost) command(args ...string) *exec.Cmd {
 	c := exec.CommandContext(h.Context(), "tapgate", args...)
-	c.Env = append(os.Environ(), "TAPGATE_STATE_DIR="+h.state, "TAPGATE_BPFFS="+h.bpffs)
+	c.Env = append(os.Environ(), "TAPGATE_STATE_DIR="+h.state, "TAPGATE_BPFFS="+h.bpffs, "TAPGATE_SOCKET="+h.state+"/none")
 	return c
 }
 
@@ -111,8 +112,8 @@ func TestKilledCommandIsToldTruthfully(t *testing.T) {
 // ended.
 func (h *killedHost) check() store.Result {
 	h.Helper()
-	var history []entryShown
-	var ports []datapath.Port
+	var history []client.Entry
+	var ports []client.Port
 	for _, read := range []struct {
 		command string
 		into    any
@@ -122,7 +123,7 @@ func (h *killedHost) check() store.Result {
 		}
 	}
 	enforced, stored := "", ""
-	if len(ports) > 0 && ports[0].State != notGuarded {
+	if len(ports) > 0 && ports[0].State != string(agent.NotGuarded) {
 		enforced = ports[0].Filter
 	}
 	err := store.New(store.NewFiles(h.state)).View(h.Context(), func(v *store.View) error {
@@ -139,8 +140,8 @@ func (h *killedHost) check() store.Result {
 		h.Error(err)
 	}
 	last := history[0]
-	if enforced != stored && last.Result != store.Interrupted {
+	if enforced != stored && last.Result != string(store.Interrupted) {
 		h.Errorf("the port enforces %q, and stored is %q; the last change is %+v", enforced, stored, last)
 	}
-	return last.Result
+	return store.Result(last.Result)
 }

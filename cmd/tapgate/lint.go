@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/lint"
-	"tapgate/internal/store"
 )
 
 type findingShown struct {
@@ -60,24 +59,25 @@ What is found, by id:
 			if in.Parameters, err = guest.parameters(); err != nil {
 				return err
 			}
-			return t.store().View(c.Context(), func(v *store.View) error {
-				r := &resolver{view: v}
-				if in.Filter, err = r.find(t, args[0], lenient); err != nil {
-					return err
-				}
-				in.Lookup = r.lookup
-				if in.Settings, err = guest.settings(v); err != nil {
-					return err
-				}
-				findings, err := lint.Run(in)
-				if r.fault != nil {
-					return r.fault
-				}
-				if err != nil {
-					return err
-				}
-				return t.printFindings(in.Filter, findings, quiet, asJSON)
-			})
+			r, err := t.resolver(c.Context())
+			if err != nil {
+				return err
+			}
+			if in.Filter, err = r.find(t, args[0], lenient); err != nil {
+				return err
+			}
+			in.Lookup = r.lookup
+			if in.Settings, err = guest.settings(r); err != nil {
+				return err
+			}
+			findings, err := lint.Run(in)
+			if r.fault != nil {
+				return r.fault
+			}
+			if err != nil {
+				return err
+			}
+			return t.printFindings(in.Filter, findings, quiet, asJSON)
 		},
 	}
 	guest.register(c)

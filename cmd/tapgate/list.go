@@ -7,14 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
-	"tapgate/internal/store"
-	"tapgate/nwfilter/binding"
+	"tapgate/client"
 )
-
-// notGuarded is the state of a port whose binding is stored and not in force,
-// as after a restart of the host.
-const notGuarded datapath.State = "not guarded"
 
 func newListCommand(t *tool) *cobra.Command {
 	var asJSON bool
@@ -24,68 +18,39 @@ func newListCommand(t *tool) *cobra.Command {
 		Long: `Lists the bound ports: whether they are guarded, by what filter, for which guest, and
 how many packets were passed and dropped in each direction.
 
-A port in any other state than "guarded" needs a look: "tapgate bind PORT" binds it
-again.
+A port that is bound and whose device is not there is "waiting": the daemon guards it
+as soon as it comes. One that is "shut" passes nothing, since its filter could not be
+put in force. Any other state than "guarded" needs a look: "tapgate bind PORT" binds the
+port again. What is amiss is told below the table.
 
 Needs root.`,
 		Example: "  tapgate list\n  tapgate list --json | jq -r '.[] | select(.state != \"guarded\") | .name'",
 		Args:    arguments(0, 0, "flags"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			var faults []error
-			ports := []datapath.Port{}
-			err = t.store().View(c.Context(), func(v *store.View) error {
-				guarded, err := h.Ports(c.Context())
-				if err != nil {
-					return err
-				}
-				bindings, unreadable, err := v.Bindings()
-				faults = unreadable
-				ports = append(ports, withStored(guarded, bindings)...)
-				return err
-			})
+			list, err := ask.Ports(c.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				shown := []portShown{}
-				for i := range ports {
-					shown = append(shown, showPort(&ports[i]))
-				}
-				err = t.printJSON(shown)
+				err = t.printJSON(list.Ports)
 			} else {
-				t.printPorts(ports)
+				t.printPorts(list.Ports)
 			}
 			if err != nil {
 				return err
 			}
-			return t.report(faults)
+			return t.reportFaults(list.Faults)
 		},
 	}
 	jsonFlag(c, &asJSON)
 	return c
 }
 
-// withStored adds the ports whose bindings are stored and not in force.
-func withStored(ports []datapath.Port, bindings []*binding.Binding) []datapath.Port {
-	for _, b := range bindings {
-		if slices.ContainsFunc(ports, func(p datapath.Port) bool { return p.Name == b.Port }) {
-			continue
-		}
-		p := datapath.Port{Name: b.Port, State: notGuarded, Filter: b.Filter, MAC: b.MAC.String(), Parameters: map[string][]string{}}
-		for _, param := range b.Parameters {
-			p.Parameters[param.Name] = append(p.Parameters[param.Name], param.Value)
-		}
-		ports = append(ports, p)
-	}
-	slices.SortFunc(ports, func(a, b datapath.Port) int { return strings.Compare(a.Name, b.Name) })
-	return ports
-}
-
-func (t *tool) printPorts(ports []datapath.Port) {
+func (t *tool) printPorts(ports []client.Port) {
 	if len(ports) == 0 {
 		fmt.Fprintln(t.stdout, "no port is bound; \"tapgate bind --help\" shows how")
 		return
@@ -93,12 +58,15 @@ func (t *tool) printPorts(ports []datapath.Port) {
 	rows := &table{}
 	rows.add("PORT", "STATE", "FILTER", "MAC", "PARAMETERS", "IN PASSED", "DROPPED", "OUT PASSED", "DROPPED", "CONNECTIONS")
 	for _, p := range ports {
-		rows.add(p.Name, string(p.State), p.Filter, p.MAC, orDash(parametersText(p.Parameters)),
+		rows.add(p.Name, p.State, p.Filter, p.MAC, orDash(parametersText(p.Parameters)),
 			fmt.Sprint(p.In.Passed.Packets), fmt.Sprint(p.In.Dropped.Packets),
 			fmt.Sprint(p.Out.Passed.Packets), fmt.Sprint(p.Out.Dropped.Packets), fmt.Sprint(p.Connections))
 	}
 	rows.flush(t.stdout, "")
 	for _, p := range ports {
+		if p.Fault != "" {
+			fmt.Fprintf(t.stderr, "note: port %s: %s\n", p.Name, p.Fault)
+		}
 		for _, s := range p.Sets {
 			if s.Fault != "" {
 				fmt.Fprintf(t.stderr, "note: port %s: %s\n", p.Name, s.Fault)

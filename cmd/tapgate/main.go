@@ -11,7 +11,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	t := &tool{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, openHost: openHost}
+	t := &tool{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, open: openDatapath}
 	code := t.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

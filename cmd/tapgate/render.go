@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"tapgate/client"
 	"tapgate/internal/policy"
 	"tapgate/nwfilter"
 )
@@ -60,6 +61,12 @@ func originText(o policy.Origin, mirrored bool) string {
 		text += " (" + strings.Join(o.Path, " → ") + ")"
 	}
 	return text
+}
+
+// ruleOrigin is originText of a rule that a port enforces.
+func ruleOrigin(c *client.Clause) string {
+	o := policy.Origin{Filter: c.Origin.Filter, Pos: nwfilter.Position(c.Origin.Position), Path: c.Origin.Path}
+	return originText(o, c.Mirrored)
 }
 
 // jumpText is the condition on which a chain is entered.

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tapgate/client"
+	"tapgate/internal/agent"
 	"tapgate/internal/datapath"
-	"tapgate/internal/policy"
+	"tapgate/internal/device"
 	"tapgate/internal/store"
 )
 
@@ -23,44 +24,25 @@ const (
 	exitUsage   = 2
 )
 
-// tool is what all commands share: where they read and write, and where the
-// state is.
+// tool is what all commands share: where they read and write, and whom they ask.
 type tool struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	stateDir       string
 	bpffs          string
-	openHost       func(bpffs string) (host, error)
+	socket         string
+	// open opens the datapath where no daemon does, devices lists network devices;
+	// nil for the kernel's.
+	open    func(bpffs string) (agent.Datapath, error)
+	devices func() (map[string]device.Device, error)
+	// given tells whether a flag, or the variable in its place, was given.
+	given func(flag string) bool
+	// asked answers, once it is known who does.
+	asked *client.Client
 }
 
-// host is what commands need of the datapath.
-type host interface {
-	Guard(ctx context.Context, port string, p *policy.Policy, meta datapath.Meta) (datapath.Change, error)
-	Release(ctx context.Context, port string) error
-	Ports(ctx context.Context) ([]datapath.Port, error)
-	Stats(ctx context.Context, port string) (*datapath.Stats, error)
-	Connections(ctx context.Context, port string) iter.Seq2[*datapath.Connection, error]
-	Expectations(ctx context.Context, port string) iter.Seq2[*datapath.Expectation, error]
-	Flush(ctx context.Context, port string, match func(*datapath.Connection) bool) (int, error)
-	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
-	Watch(ctx context.Context, options datapath.WatchOptions) iter.Seq2[datapath.Notice, error]
-}
-
-func openHost(bpffs string) (host, error) {
-	return datapath.Open(datapath.Options{Dir: bpffs})
-}
-
-func (t *tool) store() *store.Store { return store.New(store.NewFiles(t.stateDir)) }
-
-// update changes what is stored, and tells what had to be set aside.
-func (t *tool) update(ctx context.Context, fn func(*store.Update) error) error {
-	return t.store().Update(ctx, func(u *store.Update) error {
-		err := fn(u)
-		for _, fault := range u.Aside() {
-			fmt.Fprintf(t.stderr, "note: %s\n", fault)
-		}
-		return err
-	})
+func openDatapath(bpffs string) (agent.Datapath, error) {
+	return agent.Open(datapath.Options{Dir: bpffs})
 }
 
 // usageError is a command line that cannot be understood.
@@ -104,6 +86,9 @@ func newRootCommand(t *tool) *cobra.Command {
 network filter language, compiles each port's filter to eBPF and enforces it on
 the host side of the guest's network card.
 
+Commands ask the daemon if one listens at the socket. Without one they do by
+themselves what it would do, once.
+
 A port is that host-side device: vnet0, tap3, the host's end of a veth pair.
 Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 		Example: `  tapgate check my-filter.xml                  is it well written?
@@ -129,15 +114,20 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 		return usagef("%s; %q tells more", flagFault(err), c.CommandPath()+" --help")
 	})
 	flags := root.PersistentFlags()
+	flags.StringVar(&t.socket, "socket", environment("TAPGATE_SOCKET", client.DefaultSocket), "`path` at which the daemon listens (or TAPGATE_SOCKET)")
 	flags.StringVar(&t.stateDir, "state-dir", environment("TAPGATE_STATE_DIR", store.DefaultDir), "`directory` of the stored filters and bindings (or TAPGATE_STATE_DIR)")
 	flags.StringVar(&t.bpffs, "bpffs", environment("TAPGATE_BPFFS", datapath.DefaultDir), "`directory` on a bpffs where programs are pinned (or TAPGATE_BPFFS)")
+	t.given = func(flag string) bool {
+		return flags.Changed(flag) || os.Getenv(map[string]string{"state-dir": "TAPGATE_STATE_DIR", "bpffs": "TAPGATE_BPFFS"}[flag]) != ""
+	}
+	must(root.MarkPersistentFlagFilename("socket"))
 	for _, name := range []string{"state-dir", "bpffs"} {
 		must(root.MarkPersistentFlagDirname(name))
 	}
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
 		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newWatchCommand(t), newTopCommand(t),
-		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newStatusCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

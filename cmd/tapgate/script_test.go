@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 func ownState(env *testscript.Env) error {
 	env.Setenv("TAPGATE_STATE_DIR", env.WorkDir+"/state")
 	env.Setenv("TAPGATE_BPFFS", env.WorkDir+"/bpffs")
+	env.Setenv("TAPGATE_SOCKET", env.WorkDir+"/none")
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 )
 
 func newSetsCommand(t *tool) *cobra.Command {
@@ -41,13 +41,13 @@ Needs root.`,
 		Args:              arguments(0, 1, "a port"),
 		ValidArgsFunction: t.completePort,
 		RunE: func(c *cobra.Command, args []string) error {
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			changes, err := h.RefreshSets(c.Context(), portArgument(args))
+			changes, err := ask.RefreshSets(c.Context(), portArgument(args))
 			if asJSON {
-				err = errors.Join(err, t.printJSON(append([]datapath.SetChange{}, changes...)))
+				err = errors.Join(err, t.printJSON(append([]client.SetChange{}, changes...)))
 			} else {
 				t.printSetChanges(changes)
 			}
@@ -77,11 +77,11 @@ Needs root.`,
 			if interval < time.Second {
 				return usagef("--interval %s is too short: expected at least 1s", interval)
 			}
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			return t.watchSets(c.Context(), h, portArgument(args), interval)
+			return t.watchSets(c.Context(), ask, portArgument(args), interval)
 		},
 	}
 	c.Flags().DurationVar(&interval, "interval", 10*time.Second, "`time` between two looks, such as 10s or 1m")
@@ -98,12 +98,12 @@ func portArgument(args []string) string {
 
 // watchSets looks until ctx ends. What fails once may work the next time, and
 // is told only when it is new.
-func (t *tool) watchSets(ctx context.Context, h host, port string, interval time.Duration) error {
+func (t *tool) watchSets(ctx context.Context, ask *client.Client, port string, interval time.Duration) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	told := ""
 	for {
-		changes, err := h.RefreshSets(ctx, port)
+		changes, err := ask.RefreshSets(ctx, port)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -117,7 +117,7 @@ func (t *tool) watchSets(ctx context.Context, h host, port string, interval time
 			t.complain(err)
 			told = err.Error()
 		}
-		var news []datapath.SetChange
+		var news []client.SetChange
 		for _, c := range changes {
 			if c.Changed {
 				news = append(news, c)
@@ -133,7 +133,7 @@ func (t *tool) watchSets(ctx context.Context, h host, port string, interval time
 }
 
 // unread makes an error of the sets that could not be read.
-func unread(changes []datapath.SetChange) error {
+func unread(changes []client.SetChange) error {
 	var faults []error
 	for _, c := range changes {
 		if c.Failed != "" {
@@ -143,7 +143,7 @@ func unread(changes []datapath.SetChange) error {
 	return errors.Join(faults...)
 }
 
-func (t *tool) printSetChanges(changes []datapath.SetChange) {
+func (t *tool) printSetChanges(changes []client.SetChange) {
 	for _, c := range changes {
 		switch {
 		case c.Failed != "":
@@ -156,7 +156,7 @@ func (t *tool) printSetChanges(changes []datapath.SetChange) {
 }
 
 // printSets tells how a port's sets stand.
-func (t *tool) printSets(sets []datapath.SetState) {
+func (t *tool) printSets(sets []client.SetState) {
 	for _, s := range sets {
 		state := plural(s.Members, "member")
 		if s.Fault != "" {

@@ -40,8 +40,8 @@ func TestSetsWatch(t *testing.T) {
 		{setChange(3, 3, "", "")}, {setChange(3, 0, "", "")}, {setChange(3, 0, "", "no answer")}, {setChange(3, 0, "", "no answer")}, {setChange(4, 1, "", "")},
 	}
 	var out, err strings.Builder
-	tool := &tool{stdout: &out, stderr: &err}
-	if err := tool.watchSets(ctx, s.fakeHost, "", time.Millisecond); err != nil {
+	tool := s.tool(&out, &err)
+	if err := tool.watchSets(ctx, tool.alone(), "", time.Millisecond); err != nil {
 		t.Error(err)
 	}
 	const want = "port vnet0: set peers: 3 members, 3 added, 0 removed\nport vnet0: set peers: 4 members, 1 added, 0 removed\n"

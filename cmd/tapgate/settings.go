@@ -1,13 +1,13 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 	"tapgate/internal/settings"
-	"tapgate/internal/store"
 )
 
 func newSettingsCommand(t *tool) *cobra.Command {
@@ -20,10 +20,8 @@ func newSettingsCommand(t *tool) *cobra.Command {
 value comes from; with --port, what is in force at a port. Names choose what is shown.
 
 NAME=VALUE sets a value for the host, several values with commas between; NAME= goes
-back to the default. The bound ports are then bound again, one after the other, with
-their filters as they are stored now: one that fails is reported, keeps what it had,
-and does not keep the others from it. Connections live on; a new time counts from a
-connection's next packet.
+back to the default. All ports have them at once, and if one of them cannot, nothing
+is changed. Connections live on; a new time counts from a connection's next packet.
 
 With --port, NAME=VALUE sets a value for that port alone. Such values are parameters
 of its binding, where their names are in capitals and begin with CTRL_: they can be
@@ -48,7 +46,7 @@ where no port is bound.`,
 			if len(assignments) > 0 {
 				return t.changeSettings(c.Context(), port, assignments, chosen, asJSON)
 			}
-			values, err := t.settingsOf(c, port)
+			values, err := t.settingsOf(c.Context(), port)
 			if err != nil {
 				return err
 			}
@@ -80,7 +78,7 @@ func settingsHelp() string {
 }
 
 // parseSettings tells names that are asked for from what is to be set.
-func parseSettings(args []string) (chosen map[string]bool, assignments []settings.Assignment, err error) {
+func parseSettings(args []string) (chosen map[string]bool, assignments []client.Assignment, err error) {
 	chosen = map[string]bool{}
 	asked := ""
 	for _, arg := range args {
@@ -89,7 +87,7 @@ func parseSettings(args []string) (chosen map[string]bool, assignments []setting
 			if err != nil {
 				return nil, nil, usageError{err}
 			}
-			assignments = append(assignments, a)
+			assignments = append(assignments, client.Assignment{Name: a.Setting.Name, Values: a.Values})
 			chosen[a.Setting.Name] = true
 			continue
 		}
@@ -107,36 +105,17 @@ func parseSettings(args []string) (chosen map[string]bool, assignments []setting
 }
 
 // settingsOf are those in force at a port, or the host's if there is none.
-func (t *tool) settingsOf(c *cobra.Command, port string) (values settings.Values, err error) {
-	if port == "" {
-		err = t.store().View(c.Context(), func(v *store.View) error {
-			given, err := v.Settings()
-			if err == nil {
-				values, err = settings.Resolve(given, nil)
-			}
-			return err
-		})
-		return values, err
-	}
-	h, err := t.openHost(t.bpffs)
+func (t *tool) settingsOf(ctx context.Context, port string) ([]client.Setting, error) {
+	ask, err := t.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := h.Ports(c.Context())
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range ports {
-		if p.Name == port {
-			return p.Settings.Whole(), nil
-		}
-	}
-	return nil, &datapath.NotGuardedError{Port: port}
+	return ask.Settings(ctx, port)
 }
 
 // settingShown is a setting for people and programs.
 type settingShown struct {
-	settings.Value
+	client.Setting
 	Default string `json:"default"`
 	About   string `json:"about"`
 
@@ -144,10 +123,11 @@ type settingShown struct {
 }
 
 // showSettings are those that are chosen, or all if none is.
-func showSettings(values settings.Values, chosen map[string]bool) []settingShown {
+func showSettings(values []client.Setting, chosen map[string]bool) []settingShown {
 	shown := []settingShown{}
 	for _, v := range values {
-		if s := settings.Find(v.Name); len(chosen) == 0 || chosen[v.Name] {
+		// A daemon of another version may have one more.
+		if s := settings.Find(v.Name); s != nil && (len(chosen) == 0 || chosen[v.Name]) {
 			shown = append(shown, settingShown{v, s.Default, s.About, s})
 		}
 	}
@@ -158,7 +138,7 @@ func (t *tool) printSettings(shown []settingShown) {
 	rows := &table{}
 	rows.add("SETTING", "VALUE", "DEFAULT", "FROM", "WHAT IT IS")
 	for _, s := range shown {
-		rows.add(s.setting.ShortName(), s.setting.WithUnit(s.Value.Value), s.setting.WithUnit(s.Default), string(s.From), s.About)
+		rows.add(s.setting.ShortName(), s.setting.WithUnit(s.Value), s.setting.WithUnit(s.Default), s.From, s.About)
 	}
 	rows.flush(t.stdout, "")
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapgate/client"
 	"tapgate/internal/datapath"
-	"tapgate/internal/settings"
 )
 
 // set are the values of a port that are not the default, as NAME=VALUE from.
@@ -38,7 +38,7 @@ func TestSettingsOfTheHostComeIntoForce(t *testing.T) {
 
 	out, _ := s.ok("settings TIMEOUT_UDP=60 ctrl_max_connections=1000")
 	s.says(out, "timeout_udp      60 s   30 s     host")
-	s.says(out, "port vnet1 guarded by filter no-mac-spoofing in the place of no-mac-spoofing")
+	s.says(out, "port vnet0 updated\nport vnet1 updated\n")
 	s.hasSet("vnet0", map[string]string{"CTRL_TIMEOUT_ICMP": "5 of the host", "CTRL_TIMEOUT_UDP": "7 of the port", "CTRL_HELPER_FTP": "21,2121 of the port", "CTRL_MAX_CONNECTIONS": "1000 of the host"})
 	s.hasSet("vnet1", map[string]string{"CTRL_TIMEOUT_ICMP": "5 of the host", "CTRL_TIMEOUT_UDP": "60 of the host", "CTRL_MAX_CONNECTIONS": "1000 of the host"})
 
@@ -73,32 +73,40 @@ func TestSettingsOfAPort(t *testing.T) {
 	s.hasSet("vnet0", map[string]string{"CTRL_TIMEOUT_UDP": "9 of the port"})
 }
 
-func TestSettingsReachTheOtherPortsAfterAFailure(t *testing.T) {
+func TestSettingsReachAllPortsOrNone(t *testing.T) {
 	s := newSession(t)
 	for _, port := range []string{"vnet0", "vnet1", "vnet2"} {
 		s.ok("bind " + port + " --filter no-mac-spoofing" + guest)
 	}
 	s.refuse["vnet0"] = errors.New("no room")
+	s.fails("settings timeout_udp=60", "tapgate: nothing is changed: 1 port cannot take the host's settings\ntapgate: port vnet0: no room\n")
+	s.hasSet("vnet2", map[string]string{})
+	out, _ := s.ok("settings timeout_udp")
+	s.says(out, "timeout_udp  30 s   30 s     default")
+
+	// One that fails at the last moment holds up nobody.
+	delete(s.refuse, "vnet0")
+	s.fail["vnet0"] = errors.New("no room")
 	delete(s.ports, "vnet1") // as after a restart of the guest
 	code, stdout, stderr := s.run("settings timeout_udp=60 --json")
 	if code != exitFailure {
 		t.Errorf("exit code %d", code)
 	}
 	s.says(stderr, "tapgate: port vnet0 keeps what it had: no room\n")
-	s.says(stderr, "note: port vnet1 is not guarded; it has the settings once it is bound\n")
+	s.says(stderr, "note: port vnet1: it is not guarded now; it has this once it is bound\n")
 	s.hasSet("vnet0", map[string]string{})
 	s.hasSet("vnet2", map[string]string{"CTRL_TIMEOUT_UDP": "60 of the host"})
 	if _, bound := s.ports["vnet1"]; bound {
 		t.Error("a port that was not guarded was bound")
 	}
 	var done struct {
-		Settings []settings.Value
-		Ports    []struct{ Port string }
+		Settings []client.Setting
+		Ports    []client.PortChange
 	}
 	if err := json.Unmarshal([]byte(stdout), &done); err != nil {
 		t.Fatalf("%v: %s", err, stdout)
 	}
-	if len(done.Settings) != 1 || len(done.Ports) != 1 || done.Ports[0].Port != "vnet2" {
+	if len(done.Settings) != 1 || len(done.Ports) != 3 || done.Ports[2].Result != client.PortUpdated {
 		t.Errorf("%s", stdout)
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
-	"tapgate/internal/store"
 	"tapgate/nwfilter"
 )
 
@@ -36,26 +35,27 @@ lets the other direction of the connections pass.`,
 		Args:              arguments(1, 1, "the name of a filter or a file"),
 		ValidArgsFunction: t.completeFilter(anyFilter, cobra.ShellCompDirectiveDefault),
 		RunE: func(c *cobra.Command, args []string) error {
-			return t.store().View(c.Context(), func(v *store.View) error {
-				r := &resolver{view: v}
-				name, err := r.find(t, args[0], lenient)
-				if err != nil {
-					return err
-				}
-				p, err := guest.resolve(r, name)
-				if err != nil {
-					return err
-				}
-				values, err := guest.settings(v)
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return t.printJSON(policyShown{p.Filter, showLists(p), values.Set()})
-				}
-				t.printPolicy(p, &guest, values.Set())
-				return nil
-			})
+			r, err := t.resolver(c.Context())
+			if err != nil {
+				return err
+			}
+			name, err := r.find(t, args[0], lenient)
+			if err != nil {
+				return err
+			}
+			p, err := guest.resolve(r, name)
+			if err != nil {
+				return err
+			}
+			values, err := guest.settings(r)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return t.printJSON(policyShown{p.Filter, showLists(p), values.Set()})
+			}
+			t.printPolicy(p, &guest, values.Set())
+			return nil
 		},
 	}
 	guest.register(c)

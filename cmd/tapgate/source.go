@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"tapgate/client"
 	"tapgate/internal/policy"
 	"tapgate/internal/store"
 	"tapgate/nwfilter"
@@ -79,20 +81,36 @@ func looksLikeFile(arg string) bool {
 	return arg == standardInput || strings.Contains(arg, "/") || strings.HasSuffix(arg, ".xml")
 }
 
-// resolver works filters out from what is stored and, before that, a filter
-// from a file.
+// resolver works filters out from what is stored and, before that, a filter from a
+// file.
 type resolver struct {
-	view *store.View
-	own  *store.Filter
-	// fault is the first filter that is there and cannot be read.
+	ctx context.Context
+	ask *client.Client
+	own *store.Filter
+	// stored are the filters that were asked for, nil for those that there are not.
+	stored map[string]*nwfilter.Filter
+	// fault is why the first filter could not be read that is there.
 	fault error
+}
+
+func newResolver(ctx context.Context, ask *client.Client) *resolver {
+	return &resolver{ctx: ctx, ask: ask, stored: map[string]*nwfilter.Filter{}}
+}
+
+// resolver is one that asks whom the command asks.
+func (t *tool) resolver(ctx context.Context) (*resolver, error) {
+	ask, err := t.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newResolver(ctx, ask), nil
 }
 
 // find sets the filter that NAME|FILE stands for, and returns its name.
 func (r *resolver) find(t *tool, arg string, lenient bool) (string, error) {
 	if !looksLikeFile(arg) {
-		_, err := r.view.Filter(arg)
-		if err == nil || !errors.Is(err, store.ErrNotFound) {
+		_, err := r.filter(arg)
+		if err == nil || !client.IsNotFound(err) {
 			return arg, err
 		}
 		if _, missing := os.Stat(arg); missing != nil {
@@ -106,18 +124,36 @@ func (r *resolver) find(t *tool, arg string, lenient bool) (string, error) {
 	return r.own.Name, nil
 }
 
+// filter is a stored or built-in filter.
+func (r *resolver) filter(name string) (*nwfilter.Filter, error) {
+	f, err := r.ask.Filter(r.ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	parsed, diagnostics := store.ParseFilter([]byte(f.Source), f.File, f.Lenient || f.BuiltIn)
+	if parsed == nil {
+		return nil, fmt.Errorf("the stored filter %q cannot be read: %w", name, diagnostics.Errors()[:1])
+	}
+	r.stored[name] = parsed.Filter
+	return parsed.Filter, nil
+}
+
 func (r *resolver) lookup(name string) *nwfilter.Filter {
 	if r.own != nil && r.own.Name == name {
 		return r.own.Filter
 	}
-	f, err := r.view.Filter(name)
+	if f, known := r.stored[name]; known {
+		return f
+	}
+	f, err := r.filter(name)
 	if err != nil {
-		if r.fault == nil && !errors.Is(err, store.ErrNotFound) {
+		r.stored[name] = nil
+		if r.fault == nil && !client.IsNotFound(err) {
 			r.fault = err
 		}
 		return nil
 	}
-	return f.Filter
+	return f
 }
 
 func (r *resolver) policy(name string, mac net.HardwareAddr, params []nwfilter.Parameter) (*policy.Policy, error) {

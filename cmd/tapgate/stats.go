@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
@@ -27,16 +29,16 @@ Needs root.`,
 		Args:              arguments(1, 1, "a port"),
 		ValidArgsFunction: t.completePort,
 		RunE: func(c *cobra.Command, args []string) error {
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			stats, err := h.Stats(c.Context(), args[0])
+			stats, err := ask.Stats(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return t.printJSON(statsShown{showPort(&stats.Port), stats.Clauses, stats.Refused, stats.GivenUp, stats.Expired, stats.Quota, stats.Table, stats.InAnswers, stats.OutAnswers})
+				return t.printJSON(stats)
 			}
 			t.printStats(stats, all)
 			return nil
@@ -47,7 +49,7 @@ Needs root.`,
 	return c
 }
 
-func (t *tool) printStats(s *datapath.Stats, all bool) {
+func (t *tool) printStats(s *client.Stats, all bool) {
 	fmt.Fprintf(t.stdout, "port %s: %s, filter %s, guest %s", s.Name, s.State, s.Filter, s.MAC)
 	if params := parametersText(s.Parameters); params != "" {
 		fmt.Fprintf(t.stdout, " %s", params)
@@ -63,17 +65,15 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 		}
 		fmt.Fprintf(t.stdout, "\n%s: %s passed, %s dropped\n", d, counterText(total.Passed), counterText(total.Dropped))
 		rows := &table{}
-		for reason, n := range total.Reasons {
-			if r := verdict.Reason(reason); n > 0 && r != verdict.Clause && r != verdict.Default {
-				rows.add(fmt.Sprint(n), "dropped: "+r.String())
+		for _, reason := range inOrder(total.DroppedFor, verdict.NumReasons) {
+			if reason != verdict.Clause.String() && reason != verdict.Default.String() {
+				rows.add(fmt.Sprint(total.DroppedFor[reason]), "dropped: "+reason)
 			}
 		}
-		for why, n := range total.Invalid {
-			if n > 0 {
-				rows.add(fmt.Sprint(n), "INVALID: "+packet.Invalid(why).String())
-			}
+		for _, why := range inOrder(total.InvalidFor, packet.NumInvalid) {
+			rows.add(fmt.Sprint(total.InvalidFor[why]), "INVALID: "+why)
 		}
-		if answers != (datapath.Answers{}) {
+		if answers != (client.Answers{}) {
 			rows.add(fmt.Sprint(answers.Sent), "answered with a reset or an ICMP error")
 			rows.add(fmt.Sprint(answers.Suppressed), "not answered, since there were too many")
 		}
@@ -89,7 +89,7 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 					silent++
 					continue
 				}
-				rows.add(fmt.Sprint(c.Packets), fmt.Sprint(c.Bytes), ruleText(&c.Clause), originText(c.Origin, c.Mirrored))
+				rows.add(fmt.Sprint(c.Packets), fmt.Sprint(c.Bytes), ruleText(&c.Clause), ruleOrigin(&c.Clause))
 			}
 			if len(rows.rows) == 1 {
 				rows.rows = [][]string{{"nothing was counted"}}
@@ -102,12 +102,32 @@ func (t *tool) printStats(s *datapath.Stats, all bool) {
 	}
 }
 
-func counterText(c datapath.Counter) string {
+// inOrder are the names that count something, in the order of their numbers, and
+// those at last that this program does not know.
+func inOrder[N interface {
+	~uint8
+	fmt.Stringer
+}](counts map[string]uint64, numbers N) []string {
+	var names []string
+	for n := range numbers {
+		if counts[n.String()] > 0 {
+			names = append(names, n.String())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if counts[name] > 0 && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func counterText(c client.Counter) string {
 	return fmt.Sprintf("%s (%s)", plural(c.Packets, "packet"), plural(c.Bytes, "byte"))
 }
 
 // ruleText is the rule's text, its chain in front unless that is the root.
-func ruleText(c *datapath.Clause) string {
+func ruleText(c *client.Clause) string {
 	text := c.Text
 	if !strings.Contains(text, " ") {
 		text += " everything"

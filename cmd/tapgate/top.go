@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 )
 
 // topFlags say what is shown and how often.
@@ -39,11 +39,11 @@ It goes on until it is ended with Ctrl-C; --once shows one interval. Needs root.
 			if err := flags.check(); err != nil {
 				return err
 			}
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			return t.top(c.Context(), h, &flags)
+			return t.top(c.Context(), ask, &flags)
 		},
 	}
 	c.Flags().StringVar(&flags.sort, "sort", "packets", "`column` to sort by: "+strings.Join(topOrders, ", "))
@@ -68,8 +68,8 @@ func (f *topFlags) check() error {
 }
 
 // top looks at the ports until ctx ends.
-func (t *tool) top(ctx context.Context, h host, flags *topFlags) error {
-	before, err := lookAtPorts(ctx, h)
+func (t *tool) top(ctx context.Context, ask *client.Client, flags *topFlags) error {
+	before, err := lookAtPorts(ctx, ask)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (t *tool) top(ctx context.Context, h host, flags *topFlags) error {
 			return nil
 		case <-ticker.C:
 		}
-		now, err := lookAtPorts(ctx, h)
+		now, err := lookAtPorts(ctx, ask)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -106,12 +106,15 @@ func (t *tool) top(ctx context.Context, h host, flags *topFlags) error {
 // look is how the ports stand at a moment.
 type look struct {
 	at    time.Time
-	ports []datapath.Port
+	ports []client.Port
 }
 
-func lookAtPorts(ctx context.Context, h host) (look, error) {
-	ports, err := h.Ports(ctx)
-	return look{time.Now(), ports}, err
+func lookAtPorts(ctx context.Context, ask *client.Client) (look, error) {
+	list, err := ask.Ports(ctx)
+	if err != nil {
+		return look{}, err
+	}
+	return look{time.Now(), list.Ports}, nil
 }
 
 // lines is what is shown: a sum, and a table.
@@ -120,7 +123,7 @@ func (a *activity) lines() []string {
 	rows := &table{}
 	rows.add("PORT", "FILTER", "IN/s", "OUT/s", "DROPS/s", "CONNECTIONS", "NEW/s", "STATE")
 	for _, p := range a.Ports {
-		rows.add(p.Port, p.Filter, rateText(p.In), rateText(p.Out), rateText(p.Drops), fmt.Sprint(p.Connections), rateText(p.New), string(p.State))
+		rows.add(p.Port, p.Filter, rateText(p.In), rateText(p.Out), rateText(p.Drops), fmt.Sprint(p.Connections), rateText(p.New), p.State)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s: %s packets/s, %s drops/s, %d connections, %s new/s\n\n", a.Time.Local().Format(time.TimeOnly),

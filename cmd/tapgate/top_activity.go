@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 )
 
 // activity is what ports did in an interval.
@@ -17,9 +17,9 @@ type activity struct {
 
 // portActivity is what a port did, in a second.
 type portActivity struct {
-	Port   string         `json:"port"`
-	Filter string         `json:"filter"`
-	State  datapath.State `json:"state"`
+	Port   string `json:"port"`
+	Filter string `json:"filter"`
+	State  string `json:"state"`
 	// In and Out are packets, dropped ones too.
 	In    float64 `json:"in"`
 	Out   float64 `json:"out"`
@@ -33,16 +33,16 @@ type portActivity struct {
 // of than before it counts from 0: it was released and bound again.
 func (l look) since(before look) *activity {
 	a := &activity{Time: l.at, Seconds: l.at.Sub(before.at).Seconds(), Ports: []portActivity{}}
-	known := map[string]*datapath.Port{}
+	known := map[string]*client.Port{}
 	for i := range before.ports {
 		known[before.ports[i].Name] = &before.ports[i]
 	}
 	for i := range l.ports {
 		p, old := &l.ports[i], known[l.ports[i].Name]
 		if old == nil {
-			old = &datapath.Port{}
+			old = &client.Port{}
 		}
-		rate := func(count func(*datapath.Port) uint64) float64 {
+		rate := func(count func(*client.Port) uint64) float64 {
 			was, is := count(old), count(p)
 			if is < was {
 				was = 0
@@ -51,10 +51,10 @@ func (l look) since(before look) *activity {
 		}
 		a.Ports = append(a.Ports, portActivity{
 			Port: p.Name, Filter: p.Filter, State: p.State, Connections: p.Connections,
-			In:    rate(func(p *datapath.Port) uint64 { return p.In.Passed.Packets + p.In.Dropped.Packets }),
-			Out:   rate(func(p *datapath.Port) uint64 { return p.Out.Passed.Packets + p.Out.Dropped.Packets }),
-			Drops: rate(func(p *datapath.Port) uint64 { return p.In.Dropped.Packets + p.Out.Dropped.Packets }),
-			New:   rate(func(p *datapath.Port) uint64 { return p.Opened }),
+			In:    rate(func(p *client.Port) uint64 { return p.In.Passed.Packets + p.In.Dropped.Packets }),
+			Out:   rate(func(p *client.Port) uint64 { return p.Out.Passed.Packets + p.Out.Dropped.Packets }),
+			Drops: rate(func(p *client.Port) uint64 { return p.In.Dropped.Packets + p.Out.Dropped.Packets }),
+			New:   rate(func(p *client.Port) uint64 { return p.Opened }),
 		})
 	}
 	return a

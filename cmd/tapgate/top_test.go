@@ -8,11 +8,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapgate/client"
 	"tapgate/internal/datapath"
 )
 
-func countingPort(name string, in, out, dropped, opened uint64, connections uint32) datapath.Port {
-	p := datapath.Port{Name: name, State: datapath.Guarded, Filter: "web", Opened: opened, Connections: connections}
+func countingPort(name string, in, out, dropped, opened uint64, connections uint32) client.Port {
+	p := client.Port{Name: name, State: client.Guarded, Filter: "web", Opened: opened, Connections: connections}
 	p.In.Passed.Packets, p.Out.Passed.Packets, p.Out.Dropped.Packets = in, out, dropped
 	return p
 }
@@ -21,9 +22,9 @@ func countingPort(name string, in, out, dropped, opened uint64, connections uint
 // and vnet9 unbound.
 func twoLooks() (before, after look) {
 	at := time.Date(2026, 1, 2, 12, 0, 0, 0, time.Local)
-	return look{at, []datapath.Port{
+	return look{at, []client.Port{
 			countingPort("vnet0", 100, 100, 100, 10, 5), countingPort("vnet1", 900, 900, 900, 900, 9), countingPort("vnet9", 1, 1, 1, 1, 1),
-		}}, look{at.Add(2 * time.Second), []datapath.Port{
+		}}, look{at.Add(2 * time.Second), []client.Port{
 			countingPort("vnet0", 110, 120, 103, 10, 4), countingPort("vnet1", 800, 4, 0, 8, 8), countingPort("vnet2", 40, 0, 0, 1, 1),
 		}}
 }
@@ -68,7 +69,7 @@ func TestTopSorts(t *testing.T) {
 
 func TestTop(t *testing.T) {
 	s := newSession(t)
-	s.ports["vnet0"] = countingPort("vnet0", 7, 0, 0, 0, 3)
+	s.ports["vnet0"] = datapath.Port{Name: "vnet0", State: datapath.Guarded, Filter: "web", Connections: 3}
 	out, _ := s.ok("top --once --interval 100ms")
 	s.says(out, "1 port: 0 packets/s, 0 drops/s, 3 connections, 0 new/s\n\nPORT ")
 	out, _ = s.ok("top --once --interval 100ms --json")
@@ -83,26 +84,18 @@ func TestTop(t *testing.T) {
 	}
 }
 
-// endingHost is one whose user ends the command at the third look.
-type endingHost struct {
-	*fakeHost
-	looks int
-	end   func()
-}
-
-func (h *endingHost) Ports(ctx context.Context) ([]datapath.Port, error) {
-	if h.looks++; h.looks == 3 {
-		h.end()
-		return nil, ctx.Err()
-	}
-	return h.fakeHost.Ports(ctx)
-}
-
 func TestTopGoesOnUntilItIsEnded(t *testing.T) {
 	s := newSession(t)
 	ctx, stop := context.WithCancel(t.Context())
+	looks := 0
+	s.look = func() {
+		if looks++; looks == 3 { // its user ends the command
+			stop()
+		}
+	}
 	var out strings.Builder
-	err := (&tool{stdout: &out}).top(ctx, &endingHost{fakeHost: s.fakeHost, end: stop}, &topFlags{sort: "name", interval: time.Millisecond})
+	tool := s.tool(&out, &out)
+	err := tool.top(ctx, tool.alone(), &topFlags{sort: "name", interval: time.Millisecond})
 	if err != nil || strings.Count(out.String(), "0 ports") != 1 {
 		t.Errorf("%v, shown %q", err, out.String())
 	}

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"tapgate/internal/datapath"
-	"tapgate/internal/store"
 )
 
 func newUnbindCommand(t *tool) *cobra.Command {
@@ -23,29 +19,15 @@ Needs root.`,
 		ValidArgsFunction: t.completePort,
 		RunE: func(c *cobra.Command, args []string) error {
 			port := args[0]
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.clientToChange(c.Context())
 			if err != nil {
 				return err
 			}
-			return t.update(c.Context(), func(u *store.Update) error {
-				err := u.Unbind(port, func(stored bool) error {
-					err := h.Release(c.Context(), port)
-					var notGuarded *datapath.NotGuardedError
-					if !errors.As(err, &notGuarded) {
-						return err
-					}
-					if stored {
-						return nil
-					}
-					_, err = u.Binding(port)
-					return err
-				})
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(t.stdout, "port %s unbound\n", port)
-				return nil
-			})
+			if err := ask.Unbind(c.Context(), port); err != nil {
+				return err
+			}
+			fmt.Fprintf(t.stdout, "port %s unbound\n", port)
+			return nil
 		},
 	}
 }

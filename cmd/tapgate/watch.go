@@ -13,13 +13,15 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"tapgate/client"
 	"tapgate/internal/capture"
 	"tapgate/internal/datapath"
+	"tapgate/internal/verdict"
 )
 
 // watchFlags say what is watched and how it is shown.
 type watchFlags struct {
-	datapath.WatchOptions
+	client.WatchOptions
 	count   int
 	asJSON  bool
 	verbose bool
@@ -60,11 +62,11 @@ It goes on until it is ended with Ctrl-C or has shown --count packets. Needs roo
 			if err := flags.check(); err != nil {
 				return err
 			}
-			h, err := t.openHost(t.bpffs)
+			ask, err := t.client(c.Context())
 			if err != nil {
 				return err
 			}
-			return t.watch(c.Context(), h, &flags)
+			return t.watch(c.Context(), ask, &flags)
 		},
 	}
 	c.Flags().BoolVar(&flags.Drops, "drops", true, "show packets that are dropped or rejected; --drops=false leaves them out")
@@ -97,10 +99,10 @@ func (f *watchFlags) check() error {
 
 // watch shows what it is told until ctx ends, or nobody reads it any more: the
 // programs are told so then, too.
-func (t *tool) watch(ctx context.Context, h host, flags *watchFlags) error {
+func (t *tool) watch(ctx context.Context, ask *client.Client, flags *watchFlags) error {
 	signal.Ignore(unix.SIGPIPE)
 	v := &watchView{tool: t, flags: flags}
-	switch err := v.follow(ctx, h); {
+	switch err := v.follow(ctx, ask); {
 	case errors.Is(err, unix.EPIPE):
 		return nil
 	case err != nil:
@@ -123,8 +125,8 @@ type watchView struct {
 	widest int
 }
 
-func (v *watchView) follow(ctx context.Context, h host) error {
-	for notice, err := range h.Watch(ctx, v.flags.WatchOptions) {
+func (v *watchView) follow(ctx context.Context, ask *client.Client) error {
+	for notice, err := range ask.Watch(ctx, v.flags.WatchOptions) {
 		if err != nil {
 			return err
 		}
@@ -134,7 +136,7 @@ func (v *watchView) follow(ctx context.Context, h host) error {
 			}
 			v.began = true
 		}
-		if err := v.notice(&notice); err != nil {
+		if err := v.notice(notice); err != nil {
 			return err
 		}
 		if v.flags.count > 0 && v.shown == v.flags.count {
@@ -168,7 +170,7 @@ func (v *watchView) begin() error {
 	return nil
 }
 
-func (v *watchView) notice(n *datapath.Notice) error {
+func (v *watchView) notice(n *client.Notice) error {
 	switch {
 	case n.Report != nil:
 		v.shown++
@@ -181,11 +183,11 @@ func (v *watchView) notice(n *datapath.Notice) error {
 	return nil
 }
 
-func (v *watchView) showPacket(r *datapath.Report) error {
+func (v *watchView) showPacket(r *client.Report) error {
 	if v.capture != nil {
 		err := v.capture.Write(&capture.Packet{
-			Time: r.Time, Port: r.Port, Received: r.Received, Passed: r.Verdict.Passes(),
-			Frame: r.Frame, Length: r.Length, Comment: r.Verdict.String() + ": " + reportCause(r),
+			Time: r.Time, Port: r.Port, Received: r.Received, Passed: r.Verdict == verdict.Pass.String(),
+			Frame: r.Frame, Length: r.Length, Comment: r.Verdict + ": " + reportCause(r),
 		})
 		if err != nil {
 			return v.cannotWrite(err)
@@ -203,7 +205,7 @@ func (v *watchView) showPacket(r *datapath.Report) error {
 	return err
 }
 
-func (v *watchView) hide(h *datapath.Hidden) error {
+func (v *watchView) hide(h *client.Hidden) error {
 	packets := h.Limited + h.Lost
 	v.hidden += packets
 	if v.capture != nil {
@@ -211,29 +213,23 @@ func (v *watchView) hide(h *datapath.Hidden) error {
 			return v.cannotWrite(err)
 		}
 	}
-	fate := "dropped"
-	if h.Passed {
-		fate = "passed"
-	}
 	var err error
 	switch {
 	case v.flags.file == "-":
 	case v.flags.asJSON:
-		err = v.printLine(struct {
-			Hidden hiddenShown `json:"hidden"`
-		}{hiddenShown{h.Port, fate, h.Limited, h.Lost}})
+		err = v.printLine(client.Notice{Hidden: h})
 	default:
 		why := fmt.Sprintf("more than %d a second", v.flags.Rate)
 		if h.Lost > 0 {
 			why = fmt.Sprintf("%d for being more than %d a second, %d for coming faster than they are shown", h.Limited, v.flags.Rate, h.Lost)
 		}
-		_, err = fmt.Fprintf(v.stdout, "%15s  %-*s  %d more %s and not shown: %s\n", "", v.widest, orDash(h.Port), packets, fate, why)
+		_, err = fmt.Fprintf(v.stdout, "%15s  %-*s  %d more %s and not shown: %s\n", "", v.widest, orDash(h.Port), packets, h.Fate, why)
 	}
 	return err
 }
 
 // watched tells which ports are, beside the packets.
-func (v *watchView) watched(w *datapath.Watched) {
+func (v *watchView) watched(w *client.Watched) {
 	for _, port := range w.Ports {
 		v.widest = max(v.widest, len(port))
 	}

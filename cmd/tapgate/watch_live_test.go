@@ -36,7 +36,7 @@ func TestWatchLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	tapgate := func(args ...string) *exec.Cmd {
-		c := exec.CommandContext(t.Context(), "tapgate", append([]string{"--bpffs", bpffs, "--state-dir", filepath.Dir(filter)}, args...)...)
+		c := exec.CommandContext(t.Context(), "tapgate", append([]string{"--bpffs", bpffs, "--state-dir", filepath.Dir(filter), "--socket", filepath.Join(bpffs, "none")}, args...)...)
 		c.Stderr = os.Stderr
 		return c
 	}

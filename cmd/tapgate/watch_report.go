@@ -6,10 +6,9 @@ import (
 	"net"
 	"time"
 
-	"tapgate/internal/datapath"
+	"tapgate/client"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
-	"tapgate/internal/verdict"
 )
 
 // reportShown is a packet's fate for programs, in the words of explanation.
@@ -27,28 +26,16 @@ type reportShown struct {
 	// Invalid is why the state is INVALID.
 	Invalid string `json:"invalid,omitempty"`
 	// Filter is the port's, that of the rule is in its origin.
-	Filter string           `json:"filter"`
-	Rule   *datapath.Clause `json:"rule,omitempty"`
+	Filter string         `json:"filter"`
+	Rule   *client.Clause `json:"rule,omitempty"`
 }
 
-// hiddenShown are packets that were not shown.
-type hiddenShown struct {
-	Port    string `json:"port"`
-	Fate    string `json:"fate"`
-	Limited uint64 `json:"limited"`
-	Lost    uint64 `json:"lost"`
-}
-
-func reportJSON(r *datapath.Report) reportShown {
-	shown := reportShown{
-		Time: r.Time, Port: r.Port, Direction: r.Direction.String(), Packet: packet.Text(r.Frame, r.Length, packet.MACs|packet.Numbers),
-		Frame: hex.EncodeToString(r.Frame), Length: r.Length, Verdict: r.Verdict.String(), Reason: r.Reason.String(),
-		State: reportState(r), Filter: r.Filter, Rule: r.Clause,
+func reportJSON(r *client.Report) reportShown {
+	return reportShown{
+		Time: r.Time, Port: r.Port, Direction: r.Direction, Packet: packet.Text(r.Frame, r.Length, packet.MACs|packet.Numbers),
+		Frame: hex.EncodeToString(r.Frame), Length: r.Length, Verdict: r.Verdict, Reason: r.Reason,
+		State: reportState(r), Invalid: r.Invalid, Filter: r.Filter, Rule: r.Rule,
 	}
-	if r.Invalid != packet.NotInvalid {
-		shown.Invalid = r.Invalid.String()
-	}
-	return shown
 }
 
 // printLine prints an object in a line.
@@ -58,12 +45,15 @@ func (t *tool) printLine(value any) error {
 	return encoder.Encode(value)
 }
 
-func reportState(r *datapath.Report) string {
-	return stateText(&packet.Packet{State: r.State, Direction: r.Conn})
+func reportState(r *client.Report) string {
+	if r.State == "" || r.Connection == "" {
+		return r.State
+	}
+	return r.State + ", " + r.Connection + " direction"
 }
 
 // reportText is the packet; its MAC addresses are told if the guest's is not.
-func reportText(r *datapath.Report, verbose bool) string {
+func reportText(r *client.Report, verbose bool) string {
 	if verbose {
 		return packet.Text(r.Frame, r.Length, packet.MACs|packet.Numbers)
 	}
@@ -75,12 +65,12 @@ func reportText(r *datapath.Report, verbose bool) string {
 
 // foreign tells whether the guest's end of a packet has another address than
 // its network card. What is for a group is for the guest too.
-func foreign(r *datapath.Report) bool {
+func foreign(r *client.Report) bool {
 	if len(r.Frame) < 12 {
 		return false
 	}
 	end := r.Frame[:6]
-	if r.Direction == policy.Out {
+	if r.Direction == policy.Out.String() {
 		end = r.Frame[6:12]
 	} else if end[0]&1 != 0 {
 		return false
@@ -89,23 +79,23 @@ func foreign(r *datapath.Report) bool {
 }
 
 // reportCause is why the packet met its fate.
-func reportCause(r *datapath.Report) string {
-	cause := r.Reason.String()
-	if c := r.Clause; c != nil {
-		from := originText(c.Origin, c.Mirrored)
+func reportCause(r *client.Report) string {
+	cause := r.Reason
+	if c := r.Rule; c != nil {
+		from := ruleOrigin(c)
 		if len(c.Origin.Path) < 2 { // else the last of the path is the filter
 			from += " of filter " + c.Origin.Filter
 		}
 		rule := from + ": " + ruleText(c)
-		if r.Reason == verdict.Clause {
+		if r.Decided {
 			cause = rule
 		} else {
 			cause += "; " + rule
 		}
 	}
 	if state := reportState(r); state != "" {
-		if r.Invalid != packet.NotInvalid {
-			state += ": " + r.Invalid.String()
+		if r.Invalid != "" {
+			state += ": " + r.Invalid
 		}
 		cause += " (" + state + ")"
 	}

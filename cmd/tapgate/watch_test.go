@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"tapgate/client"
 	"tapgate/internal/datapath"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
@@ -170,8 +171,8 @@ func TestWatchEndsWithWhoeverReadsIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Close()
-		tool := &tool{stdout: w, stderr: io.Discard}
-		if err := tool.watch(t.Context(), s.fakeHost, &watchFlags{file: file}); err != nil {
+		tool := s.tool(w, io.Discard)
+		if err := tool.watch(t.Context(), tool.alone(), &watchFlags{file: file, WatchOptions: client.WatchOptions{Drops: true}}); err != nil {
 			t.Errorf("--write %q: %v", file, err)
 		}
 		w.Close()

@@ -215,7 +215,7 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	lines := []string{fmt.Sprintf("%s is not changed: of the ports that use it, %d could not take it", e.What, len(e.Ports))}
+	lines := []string{fmt.Sprintf("nothing is changed: %s cannot take %s", counted(len(e.Ports), "port"), e.What)}
 	for _, p := range e.Ports {
 		lines = append(lines, fmt.Sprintf("port %s: %s", p.Port, p.Detail))
 	}

@@ -69,11 +69,9 @@ type handler struct {
 }
 
 // Handler answers requests with what a service says. Who asks is in the request's
-// context (WithActor). The log, which may be nil, is told of what should not happen.
+// context (WithActor). A request that makes the program fail is told to the log; if
+// that is nil, the program ends.
 func Handler(service agent.Service, log *slog.Logger) http.Handler {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	h := &handler{service, log, http.NewServeMux()}
 	for _, one := range routes {
 		h.mux.HandleFunc(one.pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -85,8 +83,11 @@ func Handler(service agent.Service, log *slog.Logger) http.Handler {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
+		if h.log == nil {
+			return
+		}
 		fault := recover()
-		if fault == nil || fault == http.ErrAbortHandler {
+		if fault == nil {
 			return
 		}
 		h.log.Error("a request made the program fail", "request", r.Method+" "+r.URL.Path, "fault", fault, "stack", string(debug.Stack()))

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"sync"
 
@@ -16,7 +15,7 @@ import (
 // by the same handler, only without a socket. A call that has begun is waited for to
 // its end, also when its context ends: the process must not end before it.
 func Local(service agent.Service, by store.Actor) *client.Client {
-	return client.NewWithTransport(&local{Handler(service, slog.New(slog.DiscardHandler)), by})
+	return client.NewWithTransport(&local{Handler(service, nil), by})
 }
 
 // local is a transport whose other end is a handler.

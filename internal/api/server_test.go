@@ -199,3 +199,14 @@ func TestClientSaysWhatWentWrongOnTheWay(t *testing.T) {
 		t.Errorf("%v", last)
 	}
 }
+
+func TestOneRequestDoesNotEndTheServer(t *testing.T) {
+	f := &fakeService{panics: true}
+	c := client.New(serve(t, f, Limits{}))
+	if _, err := c.Status(t.Context()); err == nil || err.Error() != "the program failed; its log says more" {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.Ports(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
