@@ -220,6 +220,9 @@ func why(now *datapath.Port, dev device.Device, want *wanted) string {
 
 // carryOut does what was found to be done.
 func (p *pass) carryOut(ctx context.Context) {
+	if p.failed != nil {
+		return // nothing is known: all stays as it is
+	}
 	p.forgetGone(ctx)
 	// Shut first: a port's policy takes some milliseconds each, and they may be
 	// many.
