@@ -29,6 +29,7 @@ type tool struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	stateDir       string
+	socket         string
 	bpffs          string
 	openHost       func(bpffs string) (host, error)
 }
@@ -130,6 +131,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&t.stateDir, "state-dir", environment("TAPGATE_STATE_DIR", store.DefaultDir), "`directory` of the stored filters and bindings (or TAPGATE_STATE_DIR)")
+	flags.StringVar(&t.socket, "socket", environment("TAPGATE_SOCKET", "/run/tapgate/tapgate.sock"), "`socket` of the daemon (or TAPGATE_SOCKET)")
 	flags.StringVar(&t.bpffs, "bpffs", environment("TAPGATE_BPFFS", datapath.DefaultDir), "`directory` on a bpffs where programs are pinned (or TAPGATE_BPFFS)")
 	for _, name := range []string{"state-dir", "bpffs"} {
 		must(root.MarkPersistentFlagDirname(name))
@@ -137,7 +139,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
 		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newWatchCommand(t), newTopCommand(t),
-		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDaemonCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()
