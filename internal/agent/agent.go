@@ -172,6 +172,9 @@ type host struct{ *datapath.Host }
 func Use(h *datapath.Host) Datapath { return host{h} }
 
 func (h host) Prepare(ctx context.Context, port string, p *policy.Policy, meta datapath.Meta) (Prepared, error) {
+	if _, err := device.ByName(port); err != nil {
+		return nil, err
+	}
 	return &later{h, port, p, meta}, nil
 }
 
