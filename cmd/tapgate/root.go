@@ -42,7 +42,11 @@ type tool struct {
 }
 
 func openDatapath(bpffs string) (agent.Datapath, error) {
-	return agent.Open(datapath.Options{Dir: bpffs})
+	h, err := datapath.Open(datapath.Options{Dir: bpffs})
+	if err != nil {
+		return nil, err
+	}
+	return agent.Use(h), nil
 }
 
 // usageError is a command line that cannot be understood.
@@ -127,7 +131,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
 		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newWatchCommand(t), newTopCommand(t),
-		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newStatusCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDaemonCommand(t), newStatusCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

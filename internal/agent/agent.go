@@ -56,9 +56,24 @@ type Options struct {
 	Log *slog.Logger
 	// Daemon is set for an agent that Run keeps going.
 	Daemon *DaemonOptions
+	// Events are told of the agent's work; nil for nobody.
+	Events Events
 	// About is what Status tells of the program and where it works.
 	About Status
 }
+
+// Events counts what an agent does.
+type Events interface {
+	PortChanged(result PortResult, took time.Duration)
+	// Reconciled is called after each full look.
+	Reconciled(at time.Time, took time.Duration, err error)
+}
+
+// nobody hears of events.
+type nobody struct{}
+
+func (nobody) PortChanged(PortResult, time.Duration)      {}
+func (nobody) Reconciled(time.Time, time.Duration, error) {}
 
 // Agent is safe for concurrent use.
 type Agent struct {
@@ -67,12 +82,16 @@ type Agent struct {
 	open    func() (Datapath, error)
 	devices func() (map[string]device.Device, error)
 	about   Status
+	events  Events
 	// daemon is nil for a command's agent.
 	daemon *DaemonOptions
 	since  time.Time
 	ready  atomic.Bool
 	// alive is when Run last went round, in nanoseconds of Unix time.
 	alive atomic.Int64
+
+	// asked is who wants a full look.
+	asked chan struct{}
 
 	// changes is held by who changes ports or what is wanted of them.
 	changes sync.Mutex
@@ -100,6 +119,11 @@ func New(o Options) *Agent {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
+	if a.events = o.Events; a.events == nil {
+		a.events = nobody{}
+	}
+	// One word more is one look that is still to come.
+	a.asked = make(chan struct{}, 1)
 	if a.devices == nil {
 		a.devices = device.List
 	}
@@ -144,16 +168,13 @@ func (a *Agent) update(ctx context.Context, by store.Actor, fn func(*store.Updat
 // host adapts *datapath.Host.
 type host struct{ *datapath.Host }
 
-// Open makes a Datapath of a host's.
-func Open(o datapath.Options) (Datapath, error) {
-	h, err := datapath.Open(o)
-	if err != nil {
-		return nil, err
-	}
-	return host{h}, nil
-}
+// Use makes a Datapath of a host.
+func Use(h *datapath.Host) Datapath { return host{h} }
 
 func (h host) Prepare(ctx context.Context, port string, p *policy.Policy, meta datapath.Meta) (Prepared, error) {
+	if _, err := device.ByName(port); err != nil {
+		return nil, err
+	}
 	return &later{h, port, p, meta}, nil
 }
 

@@ -95,8 +95,18 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 				}
 			}
 			a.pass(ctx, d, true)
+		case <-a.asked:
+			a.pass(ctx, d, true)
 		case <-alive.C:
 		}
+	}
+}
+
+// Look makes Run look at everything soon.
+func (a *Agent) Look() {
+	select {
+	case a.asked <- struct{}{}:
+	default: // somebody asked already
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"tapgate/internal/datapath"
 	"tapgate/internal/device"
@@ -26,6 +27,8 @@ type pass struct {
 	// waiting are bindings without a device, gone ports whose device is no more,
 	// idle those that enforce what they should.
 	waiting, gone, idle []string
+	// failed is why nothing could be found out.
+	failed error
 	// vanished are the indices of devices that are no more.
 	vanished []int
 }
@@ -35,11 +38,15 @@ type pass struct {
 func (a *Agent) pass(ctx context.Context, d Datapath, all bool) {
 	a.changes.Lock()
 	defer a.changes.Unlock()
+	begun := time.Now()
 	p := a.look(ctx, d, all)
 	for _, j := range p.jobs {
 		a.log.Info("port "+p.reasons[j.port], "port", j.port, "filter", j.want.policy.Filter)
 	}
 	p.carryOut(ctx)
+	if all {
+		a.events.Reconciled(begun, time.Since(begun), p.failed)
+	}
 }
 
 // look finds out what is to be done, and at which ports.
@@ -47,7 +54,7 @@ func (a *Agent) look(ctx context.Context, d Datapath, all bool) *pass {
 	p := &pass{transaction: transaction{Agent: a, what: "what is wanted", datapath: d, standing: map[string]*datapath.Port{}}, reasons: map[string]string{}}
 	devices, err := a.devices()
 	a.setGeneral("devices", err)
-	if err != nil {
+	if p.failed = err; err != nil {
 		return p
 	}
 	p.devices = devices
@@ -67,8 +74,8 @@ func (a *Agent) look(ctx context.Context, d Datapath, all bool) *pass {
 			return p
 		}
 	}
-	err = a.store.View(ctx, func(v *store.View) error { return p.plan(ctx, v) })
-	a.setGeneral("what is wanted", err)
+	p.failed = a.store.View(ctx, func(v *store.View) error { return p.plan(ctx, v) })
+	a.setGeneral("what is wanted", p.failed)
 	return p
 }
 
@@ -213,6 +220,9 @@ func why(now *datapath.Port, dev device.Device, want *wanted) string {
 
 // carryOut does what was found to be done.
 func (p *pass) carryOut(ctx context.Context) {
+	if p.failed != nil {
+		return // nothing is known: all stays as it is
+	}
 	p.forgetGone(ctx)
 	// Shut first: a port's policy takes some milliseconds each, and they may be
 	// many.

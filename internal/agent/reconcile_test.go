@@ -200,7 +200,7 @@ func TestTheDefaultFilter(t *testing.T) {
 
 func TestADefaultFilterThatAsksForTheGuest(t *testing.T) {
 	for filter, want := range map[string]string{"no-mac-spoofing": "$MAC has no value", "clean-traffic": "$IP has no value", "nosuch": "not defined"} {
-		k := newKit(t, &DaemonOptions{Default: &DefaultFilter{Filter: filter, Patterns: []string{"tap?"}}})
+		k := newKit(t, &DaemonOptions{Default: &DefaultFilter{Filter: filter, Patterns: []string{"tap*"}}})
 		k.host.add("tap1")
 		k.look(true)
 		k.stands("tap1", "shut")

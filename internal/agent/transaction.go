@@ -246,9 +246,11 @@ func (t *transaction) enforce(ctx context.Context) func() error {
 // note remembers and logs what became of a port.
 func (t *transaction) note(j *job) {
 	if j.err != nil {
+		t.events.PortChanged(PortFailed, j.took)
 		t.setFault(j.port, j.err.Error())
 		return
 	}
+	t.events.PortChanged(PortUpdated, j.took)
 	t.setFault(j.port, "")
 	t.setState(j.port, datapath.Guarded)
 	t.log.Info("port updated", "port", j.port, "filter", j.want.policy.Filter, "because", t.what, "took", j.took)

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"tapgate/internal/compile"
@@ -22,7 +22,7 @@ import (
 // DefaultFilter guards devices that have no binding.
 type DefaultFilter struct {
 	Filter string
-	// Patterns of devices' names, as path.Match knows them.
+	// Patterns of devices: "vnet*" for all whose names begin with vnet, or a name.
 	Patterns []string
 }
 
@@ -30,8 +30,8 @@ type DefaultFilter struct {
 // binding. d may be nil.
 func (d *DefaultFilter) covers(name string) bool {
 	return d != nil && slices.ContainsFunc(d.Patterns, func(pattern string) bool {
-		ok, err := path.Match(pattern, name)
-		return ok && err == nil
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return name == pattern || open && strings.HasPrefix(name, prefix)
 	})
 }
 

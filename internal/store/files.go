@@ -183,19 +183,28 @@ func (f *Files) Remove(kind Kind, name string) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// explained is a sentence about an error of the system, which it still is.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e *explained) Error() string { return e.text }
+func (e *explained) Unwrap() error { return e.err }
+
 // explain says what could not be done, and why, without the names of calls.
 func explain(doing, path string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("cannot %s %s: permission denied; run as root, or choose another directory with --state-dir", doing, path)
-	}
+	why := err.Error()
 	var errno unix.Errno
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		why = "permission denied; run as root, or choose another directory with --state-dir"
 	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("cannot %s %s: the file system is read-only; make it writable, or choose another directory with --state-dir", doing, path)
+		why = "the file system is read-only; make it writable, or choose another directory with --state-dir"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return fmt.Errorf("cannot %s %s: there is no space left; make room and try again", doing, path)
+		why = "there is no space left; make room and try again"
 	case errors.As(err, &errno):
-		return fmt.Errorf("cannot %s %s: %s", doing, path, errno.Error())
+		why = errno.Error()
 	}
-	return fmt.Errorf("cannot %s %s: %w", doing, path, err)
+	return &explained{fmt.Sprintf("cannot %s %s: %s", doing, path, why), err}
 }
