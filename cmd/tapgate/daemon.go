@@ -188,20 +188,29 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error {
 		return systemd.Watchdog(ctx, func() bool { return d.agent.Healthy(healthyWithin) })
 	})
-	if d.flags.metrics != "" {
-		l, err := metrics.Listen(ctx, d.flags.metrics)
-		if err != nil {
-			return err
-		}
-		m := metrics.New(metrics.Options{
+	group.Go(func() error { return d.serveMetrics(ctx) })
+	group.Go(func() error { return d.lookWhenAsked(ctx) })
+	return group.Wait()
+}
+
+// serveMetrics does so if it is asked for. Ports are guarded whether or not
+// anybody can measure that.
+func (d *daemon) serveMetrics(ctx context.Context) error {
+	if d.flags.metrics == "" {
+		return nil
+	}
+	l, err := metrics.Listen(ctx, d.flags.metrics)
+	if err == nil {
+		err = metrics.New(metrics.Options{
 			Source: d.agent, Events: d.count, MaxPorts: d.flags.series, Log: d.log,
 			Version: buildVersion().Version, Revision: buildVersion().Revision,
 			Healthy: func() bool { return d.agent.Healthy(healthyWithin) },
-		})
-		group.Go(func() error { return m.Serve(ctx, l) })
+		}).Serve(ctx, l)
 	}
-	group.Go(func() error { return d.lookWhenAsked(ctx) })
-	return group.Wait()
+	if err != nil {
+		d.log.Error("metrics are not served", "fault", err)
+	}
+	return nil
 }
 
 // lookWhenAsked looks at everything on SIGHUP.

@@ -218,6 +218,7 @@ func (t *transaction) each(ctx context.Context, atOnce int, fn func(*job)) {
 			if ctx.Err() == nil || j.prepared != nil {
 				fn(j)
 			}
+			t.alive.Store(time.Now().UnixNano())
 			return nil
 		})
 	}
