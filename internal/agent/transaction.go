@@ -254,6 +254,9 @@ func (t *transaction) note(j *job) {
 	t.events.PortChanged(PortUpdated, j.took)
 	t.setFault(j.port, "")
 	t.setState(j.port, datapath.Guarded)
+	for _, note := range j.change.Notes {
+		t.log.Warn(note, "port", j.port)
+	}
 	t.log.Info("port updated", "port", j.port, "filter", j.want.policy.Filter, "because", t.what, "took", j.took)
 }
 
