@@ -119,6 +119,10 @@ func explain(err error) error {
 		if is(unix.EOPNOTSUPP, unix.ENOENT, unix.EINVAL) {
 			return unsupported("nftables at the egress of network devices", needsEgress)
 		}
+	case stepOther:
+		if is(unix.ENFILE) {
+			return fmt.Errorf("a gate admits %d devices at most: %w", MaxAdmitted, failed.err)
+		}
 	}
 	return err
 }

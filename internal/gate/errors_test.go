@@ -26,6 +26,7 @@ func TestWhatAKernelCannotDo(t *testing.T) {
 		{stepIngress, unix.EOPNOTSUPP, "nftables at the ingress of network devices", "CONFIG_NETFILTER_INGRESS"},
 		{stepEgress, unix.EOPNOTSUPP, "nftables at the egress of network devices", "CONFIG_NETFILTER_EGRESS"},
 		{stepIngress, unix.ENOMEM, "", "cannot allocate memory"},
+		{stepOther, unix.ENFILE, "", "a gate admits 32768 devices at most"},
 		{stepOther, unix.EINVAL, "", "invalid argument"},
 	} {
 		err := explain(&stepError{test.step, "", test.err})

@@ -212,8 +212,9 @@ func (g *Gate) SetAdmitted(indices []int) error {
 			return err
 		}
 		wanted := unique(indices)
-		messages := append(elements(unix.NFT_MSG_NEWSETELEM, without(wanted, members)),
-			elements(unix.NFT_MSG_DELSETELEM, without(members, wanted))...)
+		// Out before in, or a full set would have no room.
+		messages := append(elements(msgDestroyElement, without(members, wanted)),
+			elements(unix.NFT_MSG_NEWSETELEM, without(wanted, members))...)
 		if len(messages) == 0 {
 			return nil
 		}
@@ -307,7 +308,7 @@ func (g *Gate) change(do func(*socket) error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("the gate is gone: %w", err)
 	}
-	return err
+	return explain(err)
 }
 
 // checkIndices refuses what is no index, before anything is done.

@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -167,6 +168,18 @@ func TestSetAdmitted(t *testing.T) {
 	if got, err := g.Admitted(); err != nil || !slices.Equal(got, many) {
 		t.Errorf("%d admitted of %d: %v", len(got), len(many), err)
 	}
+	for i := range MaxAdmitted + 1 - len(many) {
+		many = append(many, 20_000+i)
+	}
+	if err := g.SetAdmitted(many); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("%d admitted: %v", len(many), err)
+	}
+	if got, err := g.Admitted(); err != nil || len(got) != 10_000 {
+		t.Errorf("%d admitted after a change that failed: %v", len(got), err)
+	}
+	if err := g.SetAdmitted(many[1:]); err != nil {
+		t.Error(err)
+	}
 	if err := g.SetAdmitted([]int{0}); err == nil {
 		t.Error("index 0 is admitted")
 	}
@@ -230,6 +243,27 @@ func TestMethodsAtTheSameTime(t *testing.T) {
 	}
 	running.Wait()
 	if err := g.SetAdmitted([]int{c.index}); err != nil {
+		t.Fatal(err)
+	}
+	h.wantOpen(c)
+}
+
+// On a macvlan, and on a macvtap, the guest's frames leave and the others arrive: both hooks see them.
+func TestMacvlan(t *testing.T) {
+	h := newHost(t)
+	g := h.open(Options{Patterns: []string{"macvtap*"}})
+	lower := h.plug("eth5", 0)
+	err := h.ns.Links().LinkAdd(&netlink.Macvlan{
+		LinkAttrs: netlink.LinkAttrs{Name: "macvtap0", ParentIndex: lower.index},
+		Mode:      netlink.MACVLAN_MODE_BRIDGE,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cable{name: "macvtap0", peer: lower.peer, index: setUp(t, h.ns, "macvtap0")}.running(h)
+	h.wantShut(g, c)
+	h.wantOpen(lower)
+	if err := g.Admit(c.index); err != nil {
 		t.Fatal(err)
 	}
 	h.wantOpen(c)

@@ -68,8 +68,8 @@ func parsePattern(text string) (pattern, error) {
 	return pattern{name, prefix}, nil
 }
 
-// parsePatterns reads all and leaves out those that others cover: a device that two hooks of one
-// chain match would pass through the chain twice.
+// parsePatterns reads all and leaves out those that others cover: the kernel takes no two that match
+// one device (EEXIST).
 func parsePatterns(texts []string) ([]pattern, error) {
 	var all []pattern
 	for _, text := range texts {

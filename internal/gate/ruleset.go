@@ -18,20 +18,21 @@ import (
 //		counter ingress { packets … bytes … }
 //		counter egress { packets … bytes … }
 //		chain ingress {
-//			type filter hook ingress devices = { "vnet*" } priority -2147483648; policy accept;
+//			type filter hook ingress devices = { "vnet*" } priority -2147483648; policy drop;
 //			iif @admitted accept
 //			counter name "ingress" drop
 //		}
 //		chain egress { … the same with egress and oif … }
 //	}
 //
-// The policy is accept, and a rule drops, for the sake of guests that run. The kernel registers a
-// new chain's hook when it reads the transaction, but the chain has no rules before the transaction
-// is committed; and a chain that goes has no rules any more from the commit on, until its hook is
-// taken away (nf_tables_newchain, nf_tables_commit_chain). With the policy drop, everybody's packets
-// are lost in these moments. With accept nothing is open that was shut: in the first moment the gate
-// is not yet there or its predecessor holds, in the second its successor holds. A device that
-// appears waits for the transaction (nf_tables_netdev_event takes the same mutex).
+// A gate that takes the place of another is made in the transaction that takes the other away. The
+// new chain's hook is registered while the kernel reads the transaction, before the chain has rules,
+// but a policy of drop is deferred to the end of the commit (nft_chain_commit_drop_policy), so that
+// running guests lose nothing. The chain that goes has no rules from the commit on, and its policy
+// decides until its hook is unregistered, a few microseconds later. There accept would be a way in: a
+// packet that found the hooks before the new one was there may meet the old chain after the commit. So
+// the policy is drop, and the rule that drops is there for its counter. A device that appears waits for
+// the whole transaction (nf_tables_netdev_event takes the mutex of the commit).
 const (
 	tableName = "tapgate"
 	setName   = "admitted"
@@ -53,6 +54,8 @@ const (
 	tablePersist     = 4 // NFT_TABLE_F_PERSIST, of 6.9
 	// priority is before everything else at the hook, so that nothing sees what the gate drops.
 	priority = math.MinInt32
+	// MaxAdmitted is how many devices a gate admits at most; it takes half a megabyte.
+	MaxAdmitted = 32768
 	// ifindexType is how nft knows a set of interface indices, to print names.
 	ifindexType = 20
 )
@@ -102,6 +105,12 @@ func set(e *attributes) {
 	e.Uint32(unix.NFTA_SET_ID, 1)
 	e.Uint32(unix.NFTA_SET_KEY_TYPE, ifindexType)
 	e.Uint32(unix.NFTA_SET_KEY_LEN, 4)
+	// With a size, the set is a hash of fixed size (nft_hash_fast). Without, it is one that grows, whose
+	// listing gives members twice or not at all while it does.
+	e.Nested(unix.NFTA_SET_DESC, func(e *attributes) error {
+		e.Uint32(unix.NFTA_SET_DESC_SIZE, MaxAdmitted)
+		return nil
+	})
 	// For nft alone: the key is in the host's byte order (NFTNL_UDATA_SET_KEYBYTEORDER is 0).
 	e.Bytes(unix.NFTA_SET_USERDATA, binary.NativeEndian.AppendUint32([]byte{0, 4}, 1))
 }
@@ -153,7 +162,7 @@ func chain(h hook, patterns []pattern) message {
 		e.String(unix.NFTA_CHAIN_TABLE, tableName)
 		e.String(unix.NFTA_CHAIN_NAME, h.name)
 		e.String(unix.NFTA_CHAIN_TYPE, "filter")
-		e.Uint32(unix.NFTA_CHAIN_POLICY, verdictAccept)
+		e.Uint32(unix.NFTA_CHAIN_POLICY, verdictDrop)
 		e.Nested(unix.NFTA_CHAIN_HOOK, func(e *attributes) error {
 			lowest := int32(priority)
 			e.Uint32(unix.NFTA_HOOK_HOOKNUM, h.number)
