@@ -6,6 +6,7 @@
 //	go run ./bench -time 10s -filter ../my-filter.xml
 //	go run ./bench -connections 1000000
 //	go run ./bench -flood
+//	go run ./bench -ports 1000
 //
 // What is counted are the datagrams that reach the neighbour's NIC, so a slow
 // sender shows in every line; compare the ratios. The filters' parameter IP is
@@ -14,6 +15,8 @@
 // With -connections it measures instead what so many connections over 100 ports
 // cost: time, memory, and packets of established ones; and how they expire.
 // With -flood it measures how 100 clients fare while a port's quota is full.
+// With -ports it measures how long so many ports with one filter take to be bound,
+// changed, adopted and guarded as after a restart.
 package main
 
 import (
@@ -65,6 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	file := flags.String("filter", "", "a filter `file` to measure instead of the examples; it must let the guest ask for names (UDP port 53)")
 	connections := flags.Int("connections", 0, "fill the table with so many connections of 100 ports, and measure that")
 	floods := flags.Bool("flood", false, "flood a port with SYNs, datagrams and pings, and measure how clients fare")
+	ports := flags.Int("ports", 0, "bind so many ports to one filter, and measure what that and a change of it take")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -90,6 +94,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if *floods {
 		return measureFloods(ctx, out, options)
+	}
+	if *ports > 0 {
+		return measurePorts(ctx, out, options, *ports)
 	}
 	if *connections > 0 {
 		return measureCrowd(ctx, out, options, *connections, *duration)

@@ -18,6 +18,8 @@ import (
 	"tapgate/internal/agent"
 	"tapgate/internal/api"
 	"tapgate/internal/datapath"
+	"tapgate/internal/device"
+	"tapgate/internal/gate"
 	"tapgate/internal/logging"
 	"tapgate/internal/metrics"
 	"tapgate/internal/store"
@@ -188,20 +190,29 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error {
 		return systemd.Watchdog(ctx, func() bool { return d.agent.Healthy(healthyWithin) })
 	})
-	if d.flags.metrics != "" {
-		l, err := metrics.Listen(ctx, d.flags.metrics)
-		if err != nil {
-			return err
-		}
-		m := metrics.New(metrics.Options{
+	group.Go(func() error { return d.serveMetrics(ctx) })
+	group.Go(func() error { return d.lookWhenAsked(ctx) })
+	return group.Wait()
+}
+
+// serveMetrics does so if it is asked for. Ports are guarded whether or not
+// anybody can measure that.
+func (d *daemon) serveMetrics(ctx context.Context) error {
+	if d.flags.metrics == "" {
+		return nil
+	}
+	l, err := metrics.Listen(ctx, d.flags.metrics)
+	if err == nil {
+		err = metrics.New(metrics.Options{
 			Source: d.agent, Events: d.count, MaxPorts: d.flags.series, Log: d.log,
 			Version: buildVersion().Version, Revision: buildVersion().Revision,
 			Healthy: func() bool { return d.agent.Healthy(healthyWithin) },
-		})
-		group.Go(func() error { return m.Serve(ctx, l) })
+		}).Serve(ctx, l)
 	}
-	group.Go(func() error { return d.lookWhenAsked(ctx) })
-	return group.Wait()
+	if err != nil {
+		d.log.Error("metrics are not served", "fault", err)
+	}
+	return nil
 }
 
 // lookWhenAsked looks at everything on SIGHUP.
@@ -257,12 +268,38 @@ func (d *daemon) tellSystemd(err error) {
 	}
 }
 
-// options are the agent's.
+// options are the agent's. With a default filter, its devices are held shut until
+// they are seen.
 func (d *daemon) options() (*agent.DaemonOptions, func(), error) {
 	o := &agent.DaemonOptions{SetDown: d.flags.setDown}
 	if d.flags.filter == "" {
-		return o, func() {}, nil
+		// Nobody would admit anything at a gate that a daemon before left.
+		return o, func() {}, gate.Remove()
+	}
+	for _, pattern := range d.flags.patterns {
+		if err := gate.CheckPattern(pattern); err != nil {
+			return nil, nil, usageError{fmt.Errorf("--default-devices: %w", err)}
+		}
 	}
 	o.Default = &agent.DefaultFilter{Filter: d.flags.filter, Patterns: d.flags.patterns}
-	return o, func() {}, nil
+	devices, err := device.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	running := make([]int, 0, len(devices))
+	for _, dev := range devices {
+		running = append(running, dev.Index)
+	}
+	g, err := gate.Open(gate.Options{Patterns: d.flags.patterns, Admitted: running})
+	var unsupported *gate.UnsupportedError
+	if errors.As(err, &unsupported) {
+		d.log.Warn("new devices are open for the milliseconds until they are seen", "because", err)
+		return o, func() {}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Gate = g
+	// It stays in force: what appears while no daemon runs is shut.
+	return o, func() { _ = g.Close(false) }, nil
 }

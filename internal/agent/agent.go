@@ -87,7 +87,8 @@ type Agent struct {
 	daemon *DaemonOptions
 	since  time.Time
 	ready  atomic.Bool
-	// alive is when Run last went round, in nanoseconds of Unix time.
+	// alive is when Run last went round, or a port was changed, in nanoseconds of
+	// Unix time.
 	alive atomic.Int64
 
 	// asked is who wants a full look.

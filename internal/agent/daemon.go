@@ -130,6 +130,11 @@ func (a *Agent) start(ctx context.Context, d Datapath) {
 		report = append(report, fmt.Sprintf("port %s %s: filter %s is put in force", j.port, p.reasons[j.port], j.want.policy.Filter))
 	}
 	p.carryOut(ctx)
+	for _, j := range p.jobs {
+		for _, note := range j.change.Notes {
+			report = append(report, fmt.Sprintf("port %s: %s", j.port, note))
+		}
+	}
 	if n := len(p.waiting); n > 0 {
 		report = append(report, fmt.Sprintf("%s for devices that are not there", counted(n, "binding waits", "bindings wait")))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"tapgate/internal/datapath"
 	"tapgate/internal/device"
+	"tapgate/internal/gate"
 	"tapgate/internal/store"
 	"tapgate/nwfilter/binding"
 )
@@ -302,8 +303,8 @@ func (p *pass) forgetGone(ctx context.Context) {
 // admit opens the gate for devices that are guarded or shut, and forgets those
 // that are no more: their indices may be given again.
 func (p *pass) admit(safe []string) {
-	gate := p.daemon.Gate
-	if gate == nil || p.devices == nil {
+	g := p.daemon.Gate
+	if g == nil || p.devices == nil {
 		return
 	}
 	var indices []int
@@ -313,15 +314,17 @@ func (p *pass) admit(safe []string) {
 		}
 	}
 	if p.names == nil {
-		p.setGeneral("gate", gate.SetAdmitted(indices))
+		p.setGeneral("gate", g.SetAdmitted(indices))
 		return
 	}
 	var faults []error
 	for _, index := range p.vanished {
-		faults = append(faults, gate.Shut(index))
+		faults = append(faults, g.Shut(index))
 	}
 	for _, index := range indices {
-		faults = append(faults, gate.Admit(index))
+		if err := g.Admit(index); !errors.Is(err, gate.ErrNoDevice) {
+			faults = append(faults, err)
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		p.setGeneral("gate", err)

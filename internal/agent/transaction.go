@@ -218,6 +218,7 @@ func (t *transaction) each(ctx context.Context, atOnce int, fn func(*job)) {
 			if ctx.Err() == nil || j.prepared != nil {
 				fn(j)
 			}
+			t.alive.Store(time.Now().UnixNano())
 			return nil
 		})
 	}
@@ -253,6 +254,9 @@ func (t *transaction) note(j *job) {
 	t.events.PortChanged(PortUpdated, j.took)
 	t.setFault(j.port, "")
 	t.setState(j.port, datapath.Guarded)
+	for _, note := range j.change.Notes {
+		t.log.Warn(note, "port", j.port)
+	}
 	t.log.Info("port updated", "port", j.port, "filter", j.want.policy.Filter, "because", t.what, "took", j.took)
 }
 

@@ -157,12 +157,13 @@ func TestRowsOfManyPorts(t *testing.T) {
 			[]agent.Port{counted("a", 5), counted("b", 1000), counted("c", 10)}, "a=5 other=0"},
 		{"other counts what is new", []agent.Port{counted("a", 6), counted("b", 1007), counted("c", 12)}, "a=6 other=9"},
 		{"other does not count backwards when a port goes", []agent.Port{counted("a", 6), counted("c", 12)}, "a=6 other=9"},
-		{"a new port counts from its beginning", []agent.Port{counted("a", 6), counted("c", 12), counted("d", 4)}, "a=6 other=13"},
-		{"a port that counts anew adds what it counted since", []agent.Port{counted("a", 6), counted("c", 2), counted("d", 4)}, "a=6 other=15"},
-		{"a free row goes to the next", []agent.Port{counted("c", 3), counted("d", 5)}, "c=3 other=16"},
-		{"other stays", []agent.Port{counted("c", 4)}, "c=4 other=16"},
-		{"no label is invalid, none a port's that is other's", []agent.Port{counted("c", 4), counted("\xff", 1), counted("other", 2)}, "c=4 other=19"},
-		{"a port that is listed twice is told of once", []agent.Port{counted("c", 4), counted("c", 4)}, "c=4 other=19"},
+		{"nor twice when it was missing for a moment", []agent.Port{counted("a", 6), counted("b", 1008), counted("c", 12)}, "a=6 other=10"},
+		{"a new port counts from its beginning", []agent.Port{counted("a", 6), counted("c", 12), counted("d", 4)}, "a=6 other=14"},
+		{"a port that counts anew adds what it counted since", []agent.Port{counted("a", 6), counted("c", 2), counted("d", 4)}, "a=6 other=16"},
+		{"a free row goes to the next", []agent.Port{counted("c", 3), counted("d", 5)}, "c=3 other=17"},
+		{"other stays", []agent.Port{counted("c", 4)}, "c=4 other=17"},
+		{"no label is invalid, none a port's that is other's", []agent.Port{counted("c", 4), counted("\xff", 1), counted("other", 2)}, "c=4 other=20"},
+		{"a port that is listed twice is told of once", []agent.Port{counted("c", 4), counted("c", 4)}, "c=4 other=20"},
 	}
 	for _, step := range steps {
 		f.set(step.ports...)

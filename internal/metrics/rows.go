@@ -52,12 +52,22 @@ type rows struct {
 	most   int
 	looked bool
 	own    map[string]bool
-	rest   map[string]counts // as last seen
+	rest   map[string]sharer
 	other  counts
 }
 
+// A sharer is a port without a row of its own, as it was last seen. It is
+// remembered for some looks that it is missing from: a port that cannot be read
+// for once has not begun anew.
+type sharer struct {
+	counts
+	missed int
+}
+
+const maxMissed = 10
+
 func newRows(most int) *rows {
-	return &rows{most: most, own: map[string]bool{}, rest: map[string]counts{}, other: make(counts, len(counters))}
+	return &rows{most: most, own: map[string]bool{}, rest: map[string]sharer{}, other: make(counts, len(counters))}
 }
 
 // of gives the rows of the ports that exist.
@@ -72,7 +82,7 @@ func (r *rows) of(ports []agent.Port) []row {
 		}
 	}
 	var list []row
-	shared, sharers := row{port: other}, map[string]counts{}
+	shared, sharers := row{port: other}, map[string]sharer{}
 	given := make(map[string]bool, len(ports))
 	for i := range ports {
 		p := &ports[i]
@@ -89,16 +99,22 @@ func (r *rows) of(ports []agent.Port) []row {
 		switch {
 		case known:
 		case r.looked:
-			before = make(counts, len(counters))
+			before.counts = make(counts, len(counters))
 		default:
-			before = now
+			before.counts = now
 		}
-		r.other.grow(before, now)
-		sharers[p.Name] = now
+		r.other.grow(before.counts, now)
+		sharers[p.Name] = sharer{counts: now}
 		shared.add(gaugesOf(p))
 	}
+	sharing := len(sharers) > 0
+	for name, s := range r.rest {
+		if s.missed++; !exist[name] && s.missed <= maxMissed {
+			sharers[name] = s
+		}
+	}
 	r.rest, r.looked = sharers, true
-	if len(sharers) > 0 || r.other.any() {
+	if sharing || r.other.any() {
 		shared.counts = r.other
 		list = append(list, shared)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"tapgate/internal/agent"
 )
@@ -128,4 +130,25 @@ func TestListenTellsWhereItCannot(t *testing.T) {
 	} else {
 		l.Close()
 	}
+}
+
+func TestAScrapeEndsThoughTheAgentHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, hang := example(), make(chan struct{})
+		f.before = func() { <-hang }
+		m, _ := newTest(t, f)
+		h := m.Handler()
+		begin := time.Now()
+		if code, body := get(t, h, "/metrics"); code != http.StatusServiceUnavailable {
+			t.Errorf("%d, %q; want %d", code, body, http.StatusServiceUnavailable)
+		}
+		if took := time.Since(begin); took > 9*time.Second {
+			t.Errorf("it took %s, longer than Prometheus waits", took)
+		}
+		close(hang)
+		synctest.Wait()
+		if code, _ := get(t, h, "/metrics"); code != http.StatusOK {
+			t.Errorf("%d after the agent goes on, want %d", code, http.StatusOK)
+		}
+	})
 }

@@ -59,13 +59,16 @@ func readHolder(file *os.File) (h holder) {
 const claimFor = time.Second
 
 // ClaimDaemon takes the state directory for this process until release is called or
-// the process ends. The error names the process that has it.
+// the process ends. The error names the process that has it. A directory that is
+// there can be taken on a full or read-only disk, too; the next one may then be told
+// of a wrong process.
 func ClaimDaemon(dir, socket string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, explain("make the state directory", dir, err)
 	}
 	path := filepath.Join(dir, daemonLock)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	// Not held open for writing: it would keep the disk from being made read-only.
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, explain("write", path, err)
 	}
@@ -75,31 +78,22 @@ func ClaimDaemon(dir, socket string) (release func(), err error) {
 			break
 		}
 	}
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	if err != nil {
 		defer file.Close()
-		return nil, taken(dir, readHolder(file))
-	case err != nil:
-		file.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, taken(dir, readHolder(file))
+		}
 		return nil, explain("lock", path, err)
 	}
 	text, err := json.Marshal(holder{os.Getpid(), socket})
-	if err == nil {
-		err = errors.Join(file.Truncate(0), writeAt(file, append(text, '\n')))
-	}
 	if err != nil {
-		file.Close()
-		return nil, explain("write", path, err)
+		panic("store: " + err.Error()) // numbers and strings always encode
 	}
+	_ = os.WriteFile(path, append(text, '\n'), 0o600)
 	return func() {
-		_ = file.Truncate(0)
+		_ = os.WriteFile(path, nil, 0o600)
 		file.Close()
 	}, nil
-}
-
-func writeAt(file *os.File, text []byte) error {
-	_, err := file.WriteAt(text, 0)
-	return err
 }
 
 func taken(dir string, by holder) error {
