@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"encoding/json"
 	"iter"
 	"net/http"
@@ -38,8 +39,7 @@ const patience = time.Minute
 // later one is the last line.
 func (s *stream) write(w http.ResponseWriter) {
 	control := http.NewResponseController(w)
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
+	lines := bufio.NewWriterSize(w, 32<<10)
 	begun := false
 	begin := func() {
 		if !begun {
@@ -55,17 +55,35 @@ func (s *stream) write(w http.ResponseWriter) {
 			return false
 		}
 		begin()
-		if !s.live {
+		if err != nil {
+			_ = writeLine(lines, failed{failureOf(err)})
+			return false
+		}
+		if !s.live && lines.Available() < 4<<10 {
 			_ = control.SetWriteDeadline(time.Now().Add(patience))
 		}
-		if err != nil {
-			_ = encoder.Encode(failed{failureOf(err)})
+		if err := writeLine(lines, value); err != nil {
 			return false
 		}
-		if err := encoder.Encode(value); err != nil {
-			return false
-		}
-		return !s.live || control.Flush() == nil
+		return !s.live || lines.Flush() == nil && control.Flush() == nil
 	})
 	begin()
+	_ = lines.Flush()
+}
+
+// writeLine writes a value's JSON, which has no line feed in it. What makes its own is
+// not read through again.
+func writeLine(w *bufio.Writer, value any) error {
+	var text []byte
+	var err error
+	if own, ok := value.(json.Marshaler); ok {
+		text, err = own.MarshalJSON()
+	} else {
+		text, err = json.Marshal(value)
+	}
+	if err != nil {
+		return err
+	}
+	_, _ = w.Write(text)
+	return w.WriteByte('\n')
 }
