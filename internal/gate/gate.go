@@ -47,8 +47,8 @@ type Options struct {
 	// device's whole name. At least one.
 	Patterns []string
 	// Admitted are the indices of devices that are open from the start, without an interruption.
-	// What a gate without an owner admits stays admitted as long as there is such a device; SetAdmitted
-	// corrects that.
+	// What a gate without an owner admits stays admitted if there is such a device; SetAdmitted
+	// corrects that. Open and SetAdmitted take indices as they are, of devices or not.
 	Admitted []int
 }
 
