@@ -12,7 +12,7 @@
 // The table has an owner, the socket of the process that opened it: `nft flush ruleset` of others
 // leaves it alone, and other changes fail. When the process ends, however it does, the table stays in
 // force and belongs to nobody, until Open replaces it or Remove takes it away. An orphan is not
-// protected from a flush.
+// protected from a flush. An nft that is older than these hooks has trouble with the table: see OldNft.
 //
 // # What the gate sees
 //
@@ -24,7 +24,8 @@
 // # Indices
 //
 // Admission is by interface index, so that a device stays admitted when it is renamed, and one that
-// is renamed into a pattern is shut until it is admitted. It does not end with the device: whoever
+// is renamed into a pattern is shut until it is admitted; one that is renamed out of all patterns is
+// not the gate's any more. It does not end with the device: whoever
 // admits must call Shut when a device is gone. Until then a new device with that index is open. The
 // kernel gives indices in a circle of 2³¹, so that this needs somebody who asks for an index. A set
 // keyed by index and name together would not help against that, and would cut a device that is
@@ -46,8 +47,8 @@ type Options struct {
 	// device's whole name. At least one.
 	Patterns []string
 	// Admitted are the indices of devices that are open from the start, without an interruption.
-	// What a gate without an owner admits stays admitted as long as there is such a device; SetAdmitted
-	// corrects that.
+	// What a gate without an owner admits stays admitted if there is such a device; SetAdmitted
+	// corrects that. Open and SetAdmitted take indices as they are, of devices or not.
 	Admitted []int
 }
 
