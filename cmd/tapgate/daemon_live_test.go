@@ -32,7 +32,7 @@ type daemonHost struct {
 	dir, bpffs, socket string
 	// program is the daemon's, "tapgate" of the test if it is empty.
 	program string
-	env                []string
+	env     []string
 
 	process *exec.Cmd
 	log     *daemonLog

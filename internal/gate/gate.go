@@ -50,6 +50,9 @@ type Options struct {
 	// What a gate without an owner admits stays admitted if there is such a device; SetAdmitted
 	// corrects that. Open and SetAdmitted take indices as they are, of devices or not.
 	Admitted []int
+	// Running are open from the start as well where there was no gate before: guests that run behind
+	// them must not be cut. Where there was one, what it did not admit is new and stays shut.
+	Running []int
 }
 
 // Gate is the gate of one network namespace. Its methods may be used at the same time.
@@ -83,7 +86,7 @@ func Open(options Options) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the gate: %w", err)
 	}
-	if err := checkIndices(options.Admitted); err != nil {
+	if err := checkIndices(slices.Concat(options.Admitted, options.Running)); err != nil {
 		return nil, fmt.Errorf("open the gate: %w", err)
 	}
 	s, err := dial()
@@ -91,7 +94,11 @@ func Open(options Options) (*Gate, error) {
 		return nil, fmt.Errorf("open the gate: %w", explain(err))
 	}
 	g := &Gate{patterns: patterns, socket: s}
-	if err := g.install(options.Admitted); err != nil {
+	admitted := options.Admitted
+	if _, err := s.members(); errors.Is(err, unix.ENOENT) {
+		admitted = slices.Concat(admitted, options.Running)
+	}
+	if err := g.install(admitted); err != nil {
 		s.close()
 		return nil, fmt.Errorf("open the gate: %w", err)
 	}
