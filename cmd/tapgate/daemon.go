@@ -18,8 +18,6 @@ import (
 	"tapgate/internal/agent"
 	"tapgate/internal/api"
 	"tapgate/internal/datapath"
-	"tapgate/internal/device"
-	"tapgate/internal/gate"
 	"tapgate/internal/logging"
 	"tapgate/internal/metrics"
 	"tapgate/internal/store"
@@ -31,6 +29,7 @@ type daemonFlags struct {
 	filter   string
 	patterns []string
 	setDown  bool
+	gate     string
 	metrics  string
 	series   int
 	level    string
@@ -53,9 +52,12 @@ it ends, however it ends. The next one adopts what it finds, connections include
 right what an interrupted change left, and says what it found ("tapgate status").
 
 --default-filter guards devices that have no binding and whose names match a pattern,
-from the moment they appear: the kernel holds them shut until the filter is in force
-(Linux 6.17; before that, the daemon does so within milliseconds). Nobody knows such a
-guest's address, so the filter must not ask for it.
+from the moment they appear: a table of nftables holds them shut until the filter is in
+force (Linux 6.17; before that, they are open for the milliseconds until the daemon sees
+them). The table stays when the daemon ends, so that what appears meanwhile waits for the
+next. Programs nft before 1.1.6 do not understand it, and some of their commands hang:
+where there is one, the table is only used with --gate on. Nobody knows such a guest's
+address, so the filter must not ask for it.
 
 A port whose filter cannot be put in force keeps what it enforces. If that is nothing
 it is shut: it passes nothing. Either is reported; --set-down sets the device down, too.
@@ -78,12 +80,14 @@ CAP_NET_ADMIN and CAP_PERFMON.`,
 	}
 	c.Flags().StringVar(&flags.filter, "default-filter", "", "`name` of the filter for devices that match and have no binding")
 	c.Flags().StringSliceVar(&flags.patterns, "default-devices", []string{"vnet*", "tap*"}, "`patterns` of such devices: a name, or the beginning of names and *")
+	c.Flags().StringVar(&flags.gate, "gate", gateAuto, "hold such devices shut until they are seen: `auto|on|off`")
 	c.Flags().BoolVar(&flags.setDown, "set-down", false, "set devices down that cannot be guarded")
 	c.Flags().StringVar(&flags.metrics, "metrics", "", "serve metrics for Prometheus at this `address`, HOST:PORT or the path of a unix socket")
 	c.Flags().IntVar(&flags.series, "metrics-ports", 1000, "most `ports` that have series of their own; the rest is summed up")
 	c.Flags().StringVar(&flags.level, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	c.Flags().StringVar(&flags.format, "log-format", "text", "`format` of the log, on the standard error output: text or json")
 	must(c.RegisterFlagCompletionFunc("default-filter", t.completeFilterFlag))
+	must(c.RegisterFlagCompletionFunc("gate", cobra.FixedCompletions([]string{gateAuto, gateOn, gateOff}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	for _, name := range []string{"default-devices", "metrics", "metrics-ports"} {
@@ -100,6 +104,9 @@ func (f *daemonFlags) check() (*slog.Logger, error) {
 	level, err := logging.ParseLevel(f.level)
 	if err != nil {
 		return nil, usageError{err}
+	}
+	if err := f.checkGate(); err != nil {
+		return nil, err
 	}
 	if f.series < 1 {
 		return nil, usagef("--metrics-ports %d: expected 1 or more", f.series)
@@ -128,7 +135,7 @@ func (t *tool) runDaemon(ctx context.Context, flags *daemonFlags, log *slog.Logg
 		return err
 	}
 	defer release()
-	options, closeGate, err := d.options()
+	options, closeGate, err := d.options(ctx)
 	if err != nil {
 		return err
 	}
@@ -266,40 +273,4 @@ func (d *daemon) tellSystemd(err error) {
 	if err != nil {
 		d.log.Warn("cannot tell systemd", "fault", err)
 	}
-}
-
-// options are the agent's. With a default filter, its devices are held shut until
-// they are seen.
-func (d *daemon) options() (*agent.DaemonOptions, func(), error) {
-	o := &agent.DaemonOptions{SetDown: d.flags.setDown}
-	if d.flags.filter == "" {
-		// Nobody would admit anything at a gate that a daemon before left.
-		return o, func() {}, gate.Remove()
-	}
-	for _, pattern := range d.flags.patterns {
-		if err := gate.CheckPattern(pattern); err != nil {
-			return nil, nil, usageError{fmt.Errorf("--default-devices: %w", err)}
-		}
-	}
-	o.Default = &agent.DefaultFilter{Filter: d.flags.filter, Patterns: d.flags.patterns}
-	devices, err := device.List()
-	if err != nil {
-		return nil, nil, err
-	}
-	running := make([]int, 0, len(devices))
-	for _, dev := range devices {
-		running = append(running, dev.Index)
-	}
-	g, err := gate.Open(gate.Options{Patterns: d.flags.patterns, Admitted: running})
-	var unsupported *gate.UnsupportedError
-	if errors.As(err, &unsupported) {
-		d.log.Warn("new devices are open for the milliseconds until they are seen", "because", err)
-		return o, func() {}, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	o.Gate = g
-	// It stays in force: what appears while no daemon runs is shut.
-	return o, func() { _ = g.Close(false) }, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestDaemonGuardsWhatAppears(t *testing.T) {
 	h.start()
 	h.define(onlyTen)
 	h.stop()
-	options := []string{"--default-filter", "only-ten", "--default-devices", "vm*"}
+	options := []string{"--default-filter", "only-ten", "--default-devices", "vm*", "--gate", "on"}
 	h.start(options...)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -77,7 +78,8 @@ func TestDaemonGuardsWhatAppears(t *testing.T) {
 	if ten.Load() > before {
 		t.Error("a device that appeared without a daemon is open")
 	}
-	h.start(options...)
+	h.begin(options...)
+	h.eventually("the daemon is ready", func() bool { h.send(tap, toNine); return strings.Contains(h.log.String(), "msg=ready") })
 	h.becomes("vm90", "guarded", "only-ten")
 	h.eventually("it is heard", func() bool { h.send(tap, toTen); return ten.Load() > before })
 	if n := nine.Load(); n > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,9 @@ type daemonHost struct {
 	*lab.Lab
 	*client.Client
 	dir, bpffs, socket string
-	env                []string
+	// program is the daemon's, "tapgate" of the test if it is empty.
+	program string
+	env     []string
 
 	process *exec.Cmd
 	log     *daemonLog
@@ -134,7 +137,8 @@ func (h *daemonHost) start(args ...string) {
 // begin starts the daemon.
 func (h *daemonHost) begin(args ...string) {
 	h.Helper()
-	h.process = h.command(append([]string{"daemon"}, args...)...)
+	h.process = exec.CommandContext(h.Context(), cmp.Or(h.program, "tapgate"), append([]string{"daemon"}, args...)...)
+	h.process.Env = h.env
 	stderr, err := h.process.StderrPipe()
 	if err != nil {
 		h.Fatal(err)

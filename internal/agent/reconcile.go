@@ -20,7 +20,9 @@ import (
 // difference, and a second pass finds nothing to do.
 type pass struct {
 	transaction
-	// names are the ports that are looked at; nil for all.
+	// all is set for a look at everything, else names are the ports that are
+	// looked at.
+	all      bool
 	names    []string
 	devices  map[string]device.Device
 	bindings map[string]*binding.Binding
@@ -52,7 +54,7 @@ func (a *Agent) pass(ctx context.Context, d Datapath, all bool) {
 
 // look finds out what is to be done, and at which ports.
 func (a *Agent) look(ctx context.Context, d Datapath, all bool) *pass {
-	p := &pass{transaction: transaction{Agent: a, what: "what is wanted", datapath: d, standing: map[string]*datapath.Port{}}, reasons: map[string]string{}}
+	p := &pass{all: all, transaction: transaction{Agent: a, what: "what is wanted", datapath: d, standing: map[string]*datapath.Port{}}, reasons: map[string]string{}}
 	devices, err := a.devices()
 	a.setGeneral("devices", err)
 	if p.failed = err; err != nil {
@@ -72,7 +74,7 @@ func (a *Agent) look(ctx context.Context, d Datapath, all bool) *pass {
 	if !all {
 		slices.Sort(changed.names)
 		if p.names = slices.Compact(changed.names); len(p.names) == 0 {
-			return p
+			return p // an event about something else
 		}
 	}
 	p.failed = a.store.View(ctx, func(v *store.View) error { return p.plan(ctx, v) })
@@ -142,7 +144,7 @@ func (p *pass) plan(ctx context.Context, v *store.View) error {
 func (p *pass) readBindings(v *store.View) error {
 	p.bindings = map[string]*binding.Binding{}
 	names := p.names
-	if names == nil {
+	if p.all {
 		list, unreadable, err := v.Bindings()
 		if err != nil {
 			return err
@@ -154,7 +156,7 @@ func (p *pass) readBindings(v *store.View) error {
 		names = slices.Collect(maps.Keys(p.devices))
 	}
 	for _, name := range names {
-		if p.bindings[name] == nil && p.names != nil {
+		if !p.all {
 			b, err := v.Binding(name)
 			if err != nil && !isNotFound(err) {
 				p.setFault(name, err.Error())
@@ -221,8 +223,8 @@ func why(now *datapath.Port, dev device.Device, want *wanted) string {
 
 // carryOut does what was found to be done.
 func (p *pass) carryOut(ctx context.Context) {
-	if p.failed != nil {
-		return // nothing is known: all stays as it is
+	if p.failed != nil || !p.all && len(p.names) == 0 {
+		return // nothing is known, or nothing changed: all stays as it is
 	}
 	p.forgetGone(ctx)
 	// Shut first: a port's policy takes some milliseconds each, and they may be
@@ -313,7 +315,7 @@ func (p *pass) admit(safe []string) {
 			indices = append(indices, dev.Index)
 		}
 	}
-	if p.names == nil {
+	if p.all {
 		p.setGeneral("gate", g.SetAdmitted(indices))
 		return
 	}

@@ -165,6 +165,10 @@ func TestTheDefaultFilter(t *testing.T) {
 	if len(k.gate.admitted) != 1 || !k.gate.admitted[k.host.devices["vnet0"].Index] {
 		t.Errorf("admitted %v", k.gate.admitted)
 	}
+	k.look(false) // of something that is no change of devices
+	if len(k.gate.admitted) != 1 || k.Status(t.Context()).Daemon.Ports["guarded"] != 1 {
+		t.Errorf("admitted %v, states %v", k.gate.admitted, k.Status(t.Context()).Daemon.Ports)
+	}
 	ports, _, _ := k.Ports(t.Context())
 	if len(ports) != 1 || !ports[0].Default || ports[0].Bound {
 		t.Errorf("ports %+v", ports)

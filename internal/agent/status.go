@@ -78,7 +78,7 @@ func (a *Agent) setState(port string, state datapath.State) {
 func (p *pass) remember() {
 	p.shared.Lock()
 	defer p.shared.Unlock()
-	if p.names == nil {
+	if p.all {
 		clear(p.shared.states)
 	}
 	for _, name := range p.names {

@@ -287,3 +287,34 @@ func TestAdmittedDeviceLosesNothing(t *testing.T) {
 	}
 	_ = g.Close(true)
 }
+
+// Nor does anything get through a device that is shut while one gate takes the place of another.
+func TestShutDeviceStaysShutWhileGatesChange(t *testing.T) {
+	b := newBridged(t)
+	g := b.open(Options{Patterns: []string{"vnet*"}})
+	stop := b.storm(t.Context(), 1)
+	defer stop()
+	if _, err := b.attach("vnet0"); err != nil {
+		t.Fatal(err)
+	}
+	times := 0
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); times++ {
+		if err := g.Close(false); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if g, err = openIn(b.ns, Options{Patterns: []string{"vnet*", fmt.Sprintf("tap%d*", times%2)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d gates dropped %+v", times, shutouts(t, g))
+	if counts := shutouts(t, g); counts.Ingress.Packets == 0 || counts.Egress.Packets == 0 {
+		t.Errorf("the flood does not get to the gate: dropped %+v", counts)
+	}
+	if out, in := b.sink.drain(), b.guest.drain(); out != 0 || in != 0 {
+		t.Errorf("while %d gates changed, %d frames got out and %d in", times, out, in)
+	}
+	if err := g.Close(true); err != nil {
+		t.Error(err)
+	}
+}

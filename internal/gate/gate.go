@@ -12,7 +12,7 @@
 // The table has an owner, the socket of the process that opened it: `nft flush ruleset` of others
 // leaves it alone, and other changes fail. When the process ends, however it does, the table stays in
 // force and belongs to nobody, until Open replaces it or Remove takes it away. An orphan is not
-// protected from a flush.
+// protected from a flush. An nft that is older than these hooks has trouble with the table: see OldNft.
 //
 // # What the gate sees
 //
@@ -24,7 +24,8 @@
 // # Indices
 //
 // Admission is by interface index, so that a device stays admitted when it is renamed, and one that
-// is renamed into a pattern is shut until it is admitted. It does not end with the device: whoever
+// is renamed into a pattern is shut until it is admitted; one that is renamed out of all patterns is
+// not the gate's any more. It does not end with the device: whoever
 // admits must call Shut when a device is gone. Until then a new device with that index is open. The
 // kernel gives indices in a circle of 2³¹, so that this needs somebody who asks for an index. A set
 // keyed by index and name together would not help against that, and would cut a device that is
@@ -46,9 +47,12 @@ type Options struct {
 	// device's whole name. At least one.
 	Patterns []string
 	// Admitted are the indices of devices that are open from the start, without an interruption.
-	// What a gate without an owner admits stays admitted as long as there is such a device; SetAdmitted
-	// corrects that.
+	// What a gate without an owner admits stays admitted if there is such a device; SetAdmitted
+	// corrects that. Open and SetAdmitted take indices as they are, of devices or not.
 	Admitted []int
+	// Running are open from the start as well where there was no gate before: guests that run behind
+	// them must not be cut. Where there was one, what it did not admit is new and stays shut.
+	Running []int
 }
 
 // Gate is the gate of one network namespace. Its methods may be used at the same time.
@@ -82,7 +86,7 @@ func Open(options Options) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the gate: %w", err)
 	}
-	if err := checkIndices(options.Admitted); err != nil {
+	if err := checkIndices(slices.Concat(options.Admitted, options.Running)); err != nil {
 		return nil, fmt.Errorf("open the gate: %w", err)
 	}
 	s, err := dial()
@@ -90,7 +94,11 @@ func Open(options Options) (*Gate, error) {
 		return nil, fmt.Errorf("open the gate: %w", explain(err))
 	}
 	g := &Gate{patterns: patterns, socket: s}
-	if err := g.install(options.Admitted); err != nil {
+	admitted := options.Admitted
+	if _, err := s.members(); errors.Is(err, unix.ENOENT) {
+		admitted = slices.Concat(admitted, options.Running)
+	}
+	if err := g.install(admitted); err != nil {
 		s.close()
 		return nil, fmt.Errorf("open the gate: %w", err)
 	}
