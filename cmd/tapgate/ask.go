@@ -23,6 +23,12 @@ func (t *tool) client(ctx context.Context) (*client.Client, error) {
 	case errors.Is(err, client.ErrNotRunning):
 		t.asked = t.alone()
 		return t.asked, nil
+	case errors.Is(err, client.ErrNoPermission) && (t.given("state-dir") || t.given("bpffs")):
+		// If these are the daemon's, their own permissions say no.
+		t.asked = t.alone()
+		return t.asked, nil
+	case errors.Is(err, client.ErrNoPermission):
+		return nil, fmt.Errorf("%w; with another --state-dir this command works by itself", err)
 	case err != nil:
 		return nil, err
 	}

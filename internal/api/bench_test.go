@@ -11,7 +11,7 @@ import (
 func BenchmarkCall(b *testing.B) {
 	f := &fakeService{}
 	socket := b.TempDir() + "/s"
-	l, err := listen(socket, -1)
+	l, err := listen(socket, -1, false)
 	if err != nil {
 		b.Fatal(err)
 	}

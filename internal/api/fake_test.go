@@ -36,6 +36,8 @@ type fakeService struct {
 	ended  chan struct{}
 	// hold is waited for by Status, which tells entered before.
 	hold, entered chan struct{}
+	// stubborn lets Status wait for hold whatever its context says.
+	stubborn bool
 	// panics lets Status fail.
 	panics bool
 }
@@ -77,6 +79,9 @@ func (f *fakeService) Status(ctx context.Context) agent.Status {
 		select {
 		case f.entered <- struct{}{}:
 		case <-ctx.Done():
+		}
+		if f.stubborn {
+			<-f.hold
 		}
 		select {
 		case <-f.hold:
@@ -216,7 +221,7 @@ func (f *fakeService) History(context.Context) ([]store.Entry, []error, error) {
 func serve(t *testing.T, service agent.Service, limits Limits) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "run", "s")
-	l, err := listen(socket, -1)
+	l, err := listen(socket, -1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

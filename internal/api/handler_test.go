@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -229,4 +230,26 @@ func TestWatchGoesOnUntilTheClientGoes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A command must not end before what it has begun.
+func TestLocalCallIsWaitedFor(t *testing.T) {
+	f := &fakeService{hold: make(chan struct{}), entered: make(chan struct{}), stubborn: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan error, 1)
+	go func() {
+		_, err := Local(f, store.ThisProcess()).Status(ctx)
+		returned <- err
+	}()
+	<-f.entered
+	cancel()
+	select {
+	case err := <-returned:
+		t.Errorf("it returned while the call was at work: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(f.hold)
+	if err := <-returned; err != nil {
+		t.Errorf("the result is lost: %v", err)
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tapgate/client"
 )
 
 // Group are the users who may ask the daemon, beside root.
@@ -29,25 +31,26 @@ func Listen(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen at %s: the group %s has the id %q, which is no number", path, Group, g.Gid)
 		}
 	}
-	return listen(path, gid)
+	return listen(path, gid, filepath.Dir(path) == filepath.Dir(client.DefaultSocket))
 }
 
-// listen listens for a group, or without one for -1.
-func listen(path string, gid int) (net.Listener, error) {
-	l, err := listenFor(path, gid)
+// listen listens for a group, or without one for -1. The directory is given to the
+// group if it is own, or new.
+func listen(path string, gid int, own bool) (net.Listener, error) {
+	l, err := listenFor(path, gid, own)
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, plain(err))
 	}
 	return l, nil
 }
 
-func listenFor(path string, gid int) (net.Listener, error) {
+func listenFor(path string, gid int, own bool) (net.Listener, error) {
 	// The kernel takes no longer path (unix(7)).
 	if most := len(unix.RawSockaddrUnix{}.Path) - 1; len(path) > most {
 		return nil, fmt.Errorf("the path has %d bytes, and that of a socket can have %d", len(path), most)
 	}
 	dir := filepath.Dir(path)
-	if err := makeDir(dir, gid); err != nil {
+	if err := makeDir(dir, gid, own); err != nil {
 		return nil, err
 	}
 	// Of two that begin at once, one must not remove the other's new socket.
@@ -80,13 +83,14 @@ func listenFor(path string, gid int) (net.Listener, error) {
 	return l, nil
 }
 
-// makeDir makes a directory that only the group can enter. One that is there stays
-// as it is.
-func makeDir(dir string, gid int) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
+// makeDir makes a directory that only the group can enter. One that is there, and not
+// our own, stays as it is.
+func makeDir(dir string, gid int, own bool) error {
+	err := os.Mkdir(dir, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrExist) && !own:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrExist):
 		return err
 	}
 	if gid < 0 {
@@ -99,7 +103,7 @@ func makeDir(dir string, gid int) error {
 func share(path string, gid int, mode fs.FileMode) error {
 	if gid >= 0 {
 		if err := os.Chown(path, -1, gid); err != nil {
-			return err
+			return fmt.Errorf("the group %s cannot be given %s: %w", Group, path, plain(err))
 		}
 	}
 	return os.Chmod(path, mode)
@@ -129,9 +133,17 @@ func removeStale(path string) error {
 
 // plain leaves out the names of calls and repeated paths.
 func plain(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
+	var file *fs.PathError
+	var socket *net.OpError
+	switch {
+	case errors.As(err, &file):
+		return plain(file.Err)
+	case errors.As(err, &socket):
+		return plain(socket.Err)
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Err
 	}
 	return err
 }

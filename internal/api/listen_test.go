@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func mode(t *testing.T, path string) string {
 
 func TestSocketIsForItsOwnerAndGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "s")
-	l, err := listen(path, -1)
+	l, err := listen(path, -1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,27 +38,27 @@ func TestSocketIsForItsOwnerAndGroup(t *testing.T) {
 	if got, want := mode(t, path), "Srw-rw----"; got != want {
 		t.Errorf("the socket is %s, want %s", got, want)
 	}
-	_, err = listen(path, -1)
+	_, err = listen(path, -1, false)
 	if want := "listen at " + path + ": another process listens there"; err == nil || err.Error() != want {
 		t.Errorf("twice: %v, want %s", err, want)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // as if it had been killed
 	l.Close()
-	if l, err = listen(path, -1); err != nil {
+	if l, err = listen(path, -1, false); err != nil {
 		t.Fatalf("after one that was killed: %v", err)
 	}
 	l.Close()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen(path, -1); err == nil || !strings.HasSuffix(err.Error(), "something else than a socket is there; remove it, or choose another path") {
+	if _, err := listen(path, -1, false); err == nil || !strings.HasSuffix(err.Error(), "something else than a socket is there; remove it, or choose another path") {
 		t.Errorf("in the place of a file: %v", err)
 	}
 	long := filepath.Join(t.TempDir(), strings.Repeat("x", 108))
-	if _, err := listen(long, -1); err == nil || !strings.HasSuffix(err.Error(), "and that of a socket can have 107") {
+	if _, err := listen(long, -1, false); err == nil || !strings.HasSuffix(err.Error(), "and that of a socket can have 107") {
 		t.Errorf("a long path: %v", err)
 	}
-	if _, err := listen("/nowhere/at/all", -1); err == nil || err.Error() != "listen at /nowhere/at/all: no such file or directory" {
+	if _, err := listen("/nowhere/at/all", -1, false); err == nil || err.Error() != "listen at /nowhere/at/all: no such file or directory" {
 		t.Errorf("without a directory: %v", err)
 	}
 	// A directory that is there is somebody else's matter.
@@ -65,12 +66,27 @@ func TestSocketIsForItsOwnerAndGroup(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if l, err = listen(filepath.Join(dir, "s"), -1); err != nil {
+	if l, err = listen(filepath.Join(dir, "s"), -1, false); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
 	if got, want := mode(t, dir), "drwxr-xr-x"; got != want {
 		t.Errorf("the directory is %s, want %s", got, want)
+	}
+	// Our own is given to a group that came later.
+	if os.Geteuid() != 0 {
+		return
+	}
+	if l, err = listen(filepath.Join(dir, "s"), members, true); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := info.Mode().String(), "drwxr-x---"; got != want || info.Sys().(*syscall.Stat_t).Gid != members {
+		t.Errorf("our own directory is %s of the group %d, want %s of %d", got, info.Sys().(*syscall.Stat_t).Gid, want, members)
 	}
 }
 
@@ -131,7 +147,7 @@ func TestNobodyElseGetsIn(t *testing.T) {
 	}
 	f := &fakeService{}
 	for name, path := range map[string]string{"in a directory of its own": filepath.Join(top, "run", "s"), "in an open directory": filepath.Join(open, "s")} {
-		l, err := listen(path, members)
+		l, err := listen(path, members, false)
 		if err != nil {
 			t.Fatal(err)
 		}

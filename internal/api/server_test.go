@@ -113,7 +113,7 @@ func TestServerSaysThatItIsBusy(t *testing.T) {
 func TestShutdownEndsStreamsAndWaitsForWork(t *testing.T) {
 	f := &fakeService{notice: datapath.Notice{Watched: &datapath.Watched{}}, hold: make(chan struct{}), entered: make(chan struct{})}
 	socket := filepath.Join(t.TempDir(), "s")
-	l, err := listen(socket, -1)
+	l, err := listen(socket, -1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
