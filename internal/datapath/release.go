@@ -71,6 +71,7 @@ func (h *Host) release(port string) error {
 	if err := h.repair(state); err != nil {
 		return err
 	}
+	waitForPrograms()
 	for len(state.generations) > 0 {
 		g := state.last()
 		state.generations = state.generations[:len(state.generations)-1]
