@@ -194,7 +194,10 @@ func openOwn(options datapath.Options) (host *datapath.Host, dir string, unmount
 		unmount()
 		return nil, "", nil, err
 	}
-	return host, options.Dir, unmount, nil
+	return host, options.Dir, func() {
+		host.Close()
+		unmount()
+	}, nil
 }
 
 // resolve works the filter out for the guest, whose address is the parameter

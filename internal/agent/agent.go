@@ -173,23 +173,12 @@ type host struct{ *datapath.Host }
 func Use(h *datapath.Host) Datapath { return host{h} }
 
 func (h host) Prepare(ctx context.Context, port string, p *policy.Policy, meta datapath.Meta) (Prepared, error) {
-	if _, err := device.ByName(port); err != nil {
-		return nil, err
+	prepared, err := h.Host.Prepare(ctx, port, p, meta)
+	if err != nil {
+		return nil, err // no *datapath.Prepared that is nil
 	}
-	return &later{h, port, p, meta}, nil
+	return prepared, nil
 }
-
-type later struct {
-	host
-	port string
-	p    *policy.Policy
-	meta datapath.Meta
-}
-
-func (l *later) Commit(ctx context.Context) (datapath.Change, error) {
-	return l.Guard(ctx, l.port, l.p, l.meta)
-}
-func (l *later) Discard() error { return nil }
 
 // isMissing tells whether an error says that there is no such device.
 func isMissing(err error) bool {

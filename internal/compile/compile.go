@@ -1,6 +1,6 @@
 // Package compile turns a policy into eBPF instructions: the subprograms
 // policy_link and policy_net of each direction, which take the place of the
-// skeleton's stubs. Constants become immediates and chains forward jumps;
+// stubs in the port's programs. Constants become immediates and chains forward jumps;
 // nothing is interpreted in the kernel.
 //
 // A subprogram takes a pointer to the skeleton's struct packet and returns
@@ -51,11 +51,11 @@ type Function struct {
 	Instructions asm.Instructions
 }
 
-// Names of the subprograms that the skeleton calls.
+// Names of the subprograms that the port's programs call.
 const (
 	LinkFunction    = "policy_link"
 	NetworkFunction = "policy_net"
-	// CountFunction counts a match that does not end its list; the skeleton
+	// CountFunction counts a match that does not end its list; the port's program
 	// counts the others.
 	CountFunction = "count_clause"
 	// LimitFunction counts the connections of the packet's source.

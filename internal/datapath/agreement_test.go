@@ -20,24 +20,24 @@ import (
 )
 
 // pair runs every packet on both engines.
-type pair struct {
+type engines struct {
 	tester *Tester
 	eval   *eval.Evaluator
 	// answer is what the kernel made of the last packet, if it rejected it.
 	answer []byte
 }
 
-func newPair(t testing.TB, p *policy.Policy) *pair {
+func newEngines(t testing.TB, p *policy.Policy) *engines {
 	t.Helper()
 	tester, err := NewTester(p, Config{})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	return &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
+	return &engines{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
 }
 
 // both is what the engines must agree on, in one value.
-func (p *pair) run(t interface{ Fatal(...any) }, frame []byte, out bool, now int64) (evaluated, ran TestResult, r eval.Result) {
+func (p *engines) run(t interface{ Fatal(...any) }, frame []byte, out bool, now int64) (evaluated, ran TestResult, r eval.Result) {
 	r = p.eval.Decide(frame, out, now)
 	var err error
 	evaluated = TestResult{r.Verdict, r.Reason, -1, r.Packet.State, r.Packet.Direction, r.Packet.Invalid}
@@ -194,7 +194,7 @@ func agree(t *source, met *tally) {
 		t.Fatalf("%v\n%s", err, documents)
 	}
 	defer tester.Close()
-	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: !config.NoPickUp, MaxConnections: quota, Timeouts: config.Timeouts})}
+	both := &engines{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: !config.NoPickUp, MaxConnections: quota, Timeouts: config.Timeouts})}
 	both.eval.UseSets(sets)
 	watcher := listen(t, tester)
 	defer watcher.close()

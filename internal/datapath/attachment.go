@@ -50,8 +50,8 @@ func swapped(kind string) bool {
 
 // attachBoth attaches a pair of programs, in first: a reply must not arrive
 // before the program that admits it. If the second fails, the first is put
-// back to what it was.
-func attachBoth(a attachment, programs [2]*ebpf.Program, before [2]*ebpf.Program) error {
+// back to what it was, which before opens; nil for none.
+func attachBoth(a attachment, programs [2]*ebpf.Program, before func(policy.Direction) (*ebpf.Program, error)) error {
 	for i, d := range policy.Directions {
 		err := a.attach(d, programs[d])
 		if err == nil {
@@ -59,13 +59,20 @@ func attachBoth(a attachment, programs [2]*ebpf.Program, before [2]*ebpf.Program
 		}
 		err = fmt.Errorf("direction %s: %w", d, err)
 		for _, done := range policy.Directions[:i] {
-			if before[done] != nil {
-				err = errors.Join(err, a.attach(done, before[done]))
-			} else {
-				err = errors.Join(err, a.detach(done))
-			}
+			err = errors.Join(err, putBack(a, done, before))
 		}
 		return err
 	}
 	return nil
+}
+
+func putBack(a attachment, d policy.Direction, before func(policy.Direction) (*ebpf.Program, error)) error {
+	prog, err := before(d)
+	if err != nil {
+		return err
+	}
+	if prog == nil {
+		return a.detach(d)
+	}
+	return a.attach(d, prog)
 }

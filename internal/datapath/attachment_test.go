@@ -52,7 +52,7 @@ func TestBothDirectionsAreSwappedOrNone(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fakeAttachment{names: names, fails: test.fails}
-			err := attachBoth(f, pair, test.before)
+			err := attachBoth(f, pair, func(d policy.Direction) (*ebpf.Program, error) { return test.before[d], nil })
 			if (err == nil) != (test.fails == none) || err != nil && !errors.Is(err, errFake) {
 				t.Errorf("error %v", err)
 			}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"tapgate/internal/datapath/skeleton"
 	"tapgate/internal/device"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
@@ -40,12 +39,10 @@ type Binding struct {
 	Ifindex   int    `json:"ifindex"`
 	Kind      string `json:"kind"`
 	Namespace uint64 `json:"namespace"`
-	// Skeleton is the version of the C part, State the directory of the maps
-	// that the port shares with others.
+	// Skeleton is the directory of the skeleton's version that the programs hand
+	// over to, State that of the maps that the port shares with others.
 	Skeleton string `json:"skeleton"`
 	State    string `json:"state"`
-	// Layouts of the maps that the next generation may take over.
-	Layouts map[string]string `json:"layouts"`
 	// Features are what the policy asks of the skeleton.
 	Features []string `json:"features,omitempty"`
 	Clauses  []Clause `json:"clauses"`
@@ -81,7 +78,6 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 		Ifindex:   dev.Index,
 		Kind:      dev.Kind,
 		Namespace: dev.Namespace,
-		Skeleton:  skeleton.Version(),
 		Clauses:   make([]Clause, len(p.Clauses)),
 	}
 	for _, feature := range []struct {
@@ -133,7 +129,7 @@ func nameClauses(maps map[string]*ebpf.Map, p *policy.Policy) error {
 	for i := range keys {
 		keys[i] = uint32(i)
 	}
-	if _, err := maps["clause_names"].BatchUpdate(keys, p.ClauseNames(), nil); err != nil {
+	if _, err := maps[namesMap].BatchUpdate(keys, p.ClauseNames(), nil); err != nil {
 		return fmt.Errorf("name the policy's clauses: %w", err)
 	}
 	return nil

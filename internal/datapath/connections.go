@@ -76,6 +76,8 @@ type connectionTable struct {
 	number uint32
 	types  *btf.Spec // of the skeleton
 	maps   map[string]*ebpf.Map
+	// shard opens a shard of the table, for the caller to close.
+	shard  func(i uint32) (*ebpf.Map, error)
 	layout *connectionLayout
 	rules  map[uint64]*Clause
 }
@@ -96,7 +98,11 @@ func (h *Host) openTable(ctx context.Context, port string) (*connectionTable, er
 		}
 		t.number, t.types = b.Number, spec.Types
 		t.addRules(b.Clauses)
-		t.maps, err = openMaps(filepath.Join(h.dir, b.State), connectionMaps)
+		state := filepath.Join(h.dir, b.State)
+		t.shard = func(i uint32) (*ebpf.Map, error) {
+			return ebpf.LoadPinnedMap(filepath.Join(state, shardName("connections", i)), &ebpf.LoadPinOptions{ReadOnly: true})
+		}
+		t.maps, err = openMaps(state, connectionMaps)
 		return needsRoot(err)
 	})
 	if err != nil {
@@ -146,8 +152,8 @@ func (t *connectionTable) control(key []byte, now int64) (c *Control, record uin
 	if err != nil {
 		return nil, 0, err
 	}
-	var shard *ebpf.Map
-	if err := t.maps["connections"].Lookup(index, &shard); err != nil {
+	shard, err := t.shard(index)
+	if err != nil {
 		return nil, 0, err
 	}
 	defer shard.Close()
@@ -184,12 +190,12 @@ func (t *connectionTable) entries(now int64) iter.Seq2[rawConnection, error] {
 		table := t.maps["connections"]
 		var buffer shardBuffer
 		for i := range table.MaxEntries() {
-			var shard *ebpf.Map
-			if err := table.Lookup(i, &shard); err != nil {
+			shard, err := t.shard(i)
+			if err != nil {
 				yield(rawConnection{}, err)
 				return
 			}
-			goOn, err := t.shard(shard, &buffer, now, yield)
+			goOn, err := t.read(shard, &buffer, now, yield)
 			shard.Close()
 			if err != nil {
 				yield(rawConnection{}, err)
@@ -204,8 +210,8 @@ func (t *connectionTable) entries(now int64) iter.Seq2[rawConnection, error] {
 // shardBuffer has room for a shard.
 type shardBuffer struct{ keys, values reflect.Value }
 
-// shard reads a shard in one call.
-func (t *connectionTable) shard(shard *ebpf.Map, b *shardBuffer, now int64, yield func(rawConnection, error) bool) (goOn bool, err error) {
+// read reads a shard in one call.
+func (t *connectionTable) read(shard *ebpf.Map, b *shardBuffer, now int64, yield func(rawConnection, error) bool) (goOn bool, err error) {
 	if !b.keys.IsValid() {
 		b.keys = byteArrays(shard.KeySize(), shard.MaxEntries())
 		b.values = byteArrays(shard.ValueSize(), shard.MaxEntries())

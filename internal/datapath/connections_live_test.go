@@ -270,6 +270,7 @@ func TestConnectionsOfAnotherVersion(t *testing.T) {
 	})
 }
 
+// Whoever may open the pins may look at the connections, but not end them.
 func TestConnectionsWithoutRights(t *testing.T) {
 	l := newLive(t, Automatic)
 	port := l.Guest.Port
@@ -280,7 +281,7 @@ func TestConnectionsWithoutRights(t *testing.T) {
 			for _, err := range l.host.Connections(t.Context(), port) {
 				listed = errors.Join(listed, err)
 			}
-			if !errors.Is(listed, ErrNeedsRoot) {
+			if listed != nil {
 				t.Errorf("listed: %v", listed)
 			}
 			if _, err := l.host.Flush(t.Context(), port, nil); !errors.Is(err, ErrNeedsRoot) {

@@ -23,7 +23,10 @@ func (t *Tester) table(p *policy.Policy) (*connectionTable, error) {
 	}
 	table := &connectionTable{number: t.state.Port, types: spec.Types, maps: map[string]*ebpf.Map{}, rules: map[uint64]*Clause{}}
 	for _, name := range connectionMaps {
-		table.maps[name] = t.loaded.Maps[name]
+		table.maps[name] = t.bed.maps[name]
+	}
+	table.shard = func(i uint32) (shard *ebpf.Map, err error) {
+		return t.bed.shards[shardName("connections", i)].Clone()
 	}
 	table.addRules(describe(p, Meta{}, device.Device{}).Clauses)
 	table.layout, err = newConnectionLayout(spec.Types)
@@ -128,7 +131,7 @@ func TestConnectionsAreRead(t *testing.T) {
 
 // sameConnections checks that both engines have the same connections at the end
 // of a sequence.
-func (p *pair) sameConnections(policy *policy.Policy, now int64) error {
+func (p *engines) sameConnections(policy *policy.Policy, now int64) error {
 	text := func(c *conntrack.Connection) string {
 		announced := c.Announced
 		announced.Reader = conntrack.NoHelper // as c.Helper

@@ -104,7 +104,7 @@ func (k *tracker) memberAt(t *testing.T, e entry, name string, offset uint32) ui
 func (k *tracker) entries(t *testing.T) []entry {
 	t.Helper()
 	var list []entry
-	connections := k.loaded.Maps["connections"]
+	connections := k.bed.maps["connections"]
 	for i := range connections.MaxEntries() {
 		var shard *ebpf.Map
 		if err := connections.Lookup(i, &shard); err != nil {

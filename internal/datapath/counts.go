@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
@@ -133,7 +132,7 @@ func (g *generation) carried() (counts, error) {
 // counts reads the maps in which the generation's programs count.
 func (g *generation) counts() (counts, error) {
 	c := counts{Clauses: make([]Counter, len(g.binding.Clauses))}
-	clauses, err := g.openMap("clauses")
+	clauses, err := g.openMap(clausesMap)
 	if err != nil {
 		return c, fmt.Errorf("read the counters: %w", err)
 	}
@@ -145,7 +144,7 @@ func (g *generation) counts() (counts, error) {
 		}
 		c.Clauses[i] = counterOf(words)
 	}
-	totals, err := g.openMap("totals")
+	totals, err := g.openMap(totalsMap)
 	if err != nil {
 		return c, fmt.Errorf("read the counters: %w", err)
 	}
@@ -155,30 +154,24 @@ func (g *generation) counts() (counts, error) {
 		if err != nil {
 			return c, fmt.Errorf("read the totals of direction %s: %w", d, err)
 		}
-		c.Totals[d] = Totals{Passed: counterOf(words), Dropped: counterOf(words[2:])}
-		// Programs of another version may know fewer or more reasons.
-		copy(c.Totals[d].Reasons[:], words[4:])
+		c.Totals[d] = totalsOf(words)
 	}
-	return c, g.countInvalid(&c)
+	return c, nil
 }
 
-func (g *generation) countInvalid(c *counts) error {
-	invalid, err := g.openMap("invalid")
-	if errors.Is(err, fs.ErrNotExist) { // programs of a version that did not count them
-		return nil
+// countedReasons is how many reasons struct totals has room for in port.c.
+const countedReasons = 16
+
+// totalsOf reads struct totals. Programs of another version may know fewer or
+// more reasons, and causes of INVALID.
+func totalsOf(words []uint64) Totals {
+	t := Totals{Passed: counterOf(words), Dropped: counterOf(words[2:])}
+	words = words[4:]
+	copy(t.Reasons[:], words)
+	if len(words) > countedReasons {
+		copy(t.Invalid[:], words[countedReasons:])
 	}
-	if err != nil {
-		return fmt.Errorf("read the counters of invalid packets: %w", err)
-	}
-	defer invalid.Close()
-	for _, d := range policy.Directions {
-		words, err := sumOverCPUs(invalid, uint32(d))
-		if err != nil {
-			return fmt.Errorf("read the counters of invalid packets: %w", err)
-		}
-		copy(c.Totals[d].Invalid[:], words)
-	}
-	return nil
+	return t
 }
 
 func counterOf(words []uint64) Counter { return Counter{words[0], words[1]} }
@@ -198,13 +191,4 @@ func sumOverCPUs(m *ebpf.Map, key uint32) ([]uint64, error) {
 		sum[i/8%len(sum)] += binary.NativeEndian.Uint64(raw[i:])
 	}
 	return sum, nil
-}
-
-// waitForPrograms returns when no CPU runs a program any more that was
-// replaced before the call: its counts are final then. The kernel waits for
-// readers of RCU, as programs are. Where it cannot (nohz_full), the packets of
-// that moment may miss in the sum.
-func waitForPrograms() {
-	const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL
-	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
 }

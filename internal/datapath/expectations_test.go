@@ -71,6 +71,7 @@ func (k *tracker) expectations(t *testing.T) (list []string) {
 // what came is listed with the connection that announced it.
 func TestExpectationsAreRead(t *testing.T) {
 	needRoot(t)
+	alone(t)
 	k := newTracker(t, resolve(t, trackingPolicy), Config{})
 	k.control(t, 4000, 21, "PORT 10,0,0,1,4,1\r\n")
 	k.control(t, 4001, 21, "PORT 10,0,0,1,4,2\r\n")

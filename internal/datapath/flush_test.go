@@ -25,7 +25,7 @@ func (k *tracker) flushAll(t *testing.T, match func(*Connection) bool) int {
 // hasNone checks that all places of the port are free.
 func (k *tracker) hasNone(t *testing.T) {
 	t.Helper()
-	raw, err := k.loaded.Maps["ports"].LookupBytes(k.state.Port)
+	raw, err := k.bed.maps["ports"].LookupBytes(k.state.Port)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,7 +159,7 @@ func (h *Host) removeGone(ctx context.Context, port string) error {
 	if len(state.sightings) > 0 {
 		return fmt.Errorf("the name %s is that of a port in another network namespace; release it there first", port)
 	}
-	return h.forget(state)
+	return h.clear(state)
 }
 
 // renameDir renames a port's directory while nobody works in it.

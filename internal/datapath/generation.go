@@ -10,7 +10,6 @@ import (
 	"strconv"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sync/errgroup"
 
 	"tapgate/internal/policy"
 )
@@ -38,63 +37,6 @@ type generation struct {
 	number   int
 	binding  Binding
 	programs [2]ebpf.ProgramID
-}
-
-// pinnedMaps are the maps of a generation that are pinned in its directory:
-// those that are read, and those that the next generation takes over.
-var pinnedMaps = append([]string{"clauses", "totals", "invalid"}, keptMaps...)
-
-// load makes the programs of a spec, both at once: verifying takes the time.
-func load(spec *ebpf.CollectionSpec, replacements map[string]*ebpf.Map) (*ebpf.Collection, error) {
-	onlyMaps := spec.Copy()
-	onlyMaps.Programs = nil
-	loaded, err := ebpf.NewCollectionWithOptions(onlyMaps, ebpf.CollectionOptions{MapReplacements: replacements})
-	if err != nil {
-		return nil, fmt.Errorf("make the port's maps: %w", needsRoot(err))
-	}
-	var group errgroup.Group
-	var parts [2]*ebpf.Collection
-	for d, name := range programs {
-		part := spec.Copy()
-		part.Programs = map[string]*ebpf.ProgramSpec{name: part.Programs[name]}
-		part.Variables = nil
-		group.Go(func() error {
-			var err error
-			parts[d], err = ebpf.NewCollectionWithOptions(part, ebpf.CollectionOptions{MapReplacements: loaded.Maps})
-			return err
-		})
-	}
-	err = group.Wait()
-	loaded.Programs = map[string]*ebpf.Program{}
-	for d, name := range programs {
-		if parts[d] != nil {
-			loaded.Programs[name] = parts[d].DetachProgram(name)
-			parts[d].Close()
-		}
-	}
-	if err != nil {
-		loaded.Close()
-		if root := needsRoot(err); errors.Is(root, ErrNeedsRoot) {
-			return nil, root
-		}
-		return nil, loadError(err)
-	}
-	return loaded, nil
-}
-
-// pinGeneration pins what was loaded in dir, which has its binding already.
-func pinGeneration(dir string, loaded *ebpf.Collection) error {
-	for d, name := range programs {
-		if err := loaded.Programs[name].Pin(filepath.Join(dir, programPin+d.String())); err != nil {
-			return err
-		}
-	}
-	for _, name := range pinnedMaps {
-		if err := loaded.Maps[name].Pin(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // readGenerations reads all generations of a port, the oldest first.

@@ -1,8 +1,10 @@
 package datapath
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -127,33 +129,45 @@ func TestAPolicyThatCannotBeEnforcedLeavesTheOldOne(t *testing.T) {
 	}
 	refused("not supported", resolve(t, `<filter name="x"><rule action="drop" direction="out"><tcp connlimit-above="1001"/></rule></filter>`),
 		`connlimit-above="1001" is more than can be counted; at most 1000`)
-	// A map of another shape in the place of one that is taken over.
-	pin := filepath.Join(l.generationDir(port), "fragments")
-	other, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	common, err := l.host.common(l.binding(port).Skeleton)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
-	if err := errors.Join(os.Remove(pin), other.Pin(pin)); err != nil {
+	for i, owner := range common.slots.words {
+		if owner == 0 {
+			common.slots.words[i] = slotOwner(math.MaxUint32, 1)
+		}
+	}
+	refused("no slot", resolve(t, acceptAll), "no slot is left")
+	if err := common.leave(math.MaxUint32, func(int) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
-	refused("does not load", resolve(t, acceptAll), "make the port's maps")
+	if n := len(common.slots.of(number)); n != 1 {
+		t.Errorf("the port has %d slots, want 1", n)
+	}
 }
 
 func TestWhatTheVerifierSaysIsOneSentence(t *testing.T) {
 	needRoot(t)
-	spec, err := newSpec(resolve(t, dropAll), Config{Port: 1}, false)
+	code, err := readTemplate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := prepareTables(spec, smallTables); err != nil {
+	broken := slices.Insert(slices.Concat(code.functions[policy.Out]...), 1, asm.Mov.Reg(asm.R0, asm.R5))
+	tester := newTestTester(t, dropAll)
+	names, err := ebpf.NewMap(code.mapSpec(namesMap, 1))
+	if err != nil {
 		t.Fatal(err)
 	}
-	code := spec.Programs[programOut].Instructions
-	spec.Programs[programOut].Instructions = slices.Insert(code, 1, asm.Mov.Reg(asm.R0, asm.R9))
-	_, err = load(spec, nil)
+	defer names.Close()
+	_, err = loadProgram(programOut, broken, func(name string) *ebpf.Map {
+		if m := tester.pair.maps[name]; m != nil {
+			return m
+		}
+		return cmp.Or(tester.bed.maps[name], names)
+	})
 	var verifier *ebpf.VerifierError
-	if err == nil || err.Error() != "the kernel's verifier refused the program: R9 !read_ok" || !errors.As(err, &verifier) {
+	if err == nil || err.Error() != "the kernel's verifier refused the program: R5 !read_ok" || !errors.As(err, &verifier) {
 		t.Errorf("got %v", err)
 	}
 }

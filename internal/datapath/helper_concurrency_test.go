@@ -2,7 +2,6 @@ package datapath
 
 import (
 	"encoding/binary"
-	"errors"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -59,6 +58,7 @@ func TestAnAnnouncementIsTakenOnce(t *testing.T) {
 // Whatever two CPUs do to one record, the index holds no more than its slots.
 func TestTwoCPUsAnnounce(t *testing.T) {
 	needRoot(t)
+	alone(t)
 	k := newTracker(t, resolve(t, trackingPolicy), Config{})
 	asking, asked := netip.AddrPortFrom(client, 4000), netip.AddrPortFrom(server, 10080)
 	run := func(frame []byte, out bool) TestResult {
@@ -86,7 +86,7 @@ func TestTwoCPUsAnnounce(t *testing.T) {
 	all.Wait()
 	var key, value []byte
 	n := 0
-	for entries := k.loaded.Maps["expectations"].Iterate(); entries.Next(&key, &value); {
+	for entries := k.bed.maps["expectations"].Iterate(); entries.Next(&key, &value); {
 		n++
 	}
 	if n == 0 || n > 4 {
@@ -126,7 +126,7 @@ func TestAnnouncedConnectionsKnowTheirMaster(t *testing.T) {
 		return [2]uint16{binary.NativeEndian.Uint16(key[6:]), binary.NativeEndian.Uint16(key[8:])}
 	}
 	var key, master []byte
-	if !k.loaded.Maps["related"].Iterate().Next(&key, &master) || ports(key) != [2]uint16{4000, 10000} || ports(master) != [2]uint16{4000, 69} {
+	if !k.bed.maps["related"].Iterate().Next(&key, &master) || ports(key) != [2]uint16{4000, 10000} || ports(master) != [2]uint16{4000, 69} {
 		t.Errorf("of % x the master is % x", key, master)
 	}
 }
@@ -146,8 +146,11 @@ func TestAnnouncementsBelongToAPort(t *testing.T) {
 		port uint32
 		want packet.State
 	}{{first + 1, packet.StateNew}, {first, packet.StateRelated}} {
-		k.state.Port = step.port
-		if err := errors.Join(openPort(k.loaded.Maps["ports"], step.port), k.test.Put(uint32(0), &k.state)); err != nil {
+		k.state.Port, k.bed.port = step.port, first+1
+		if _, err := openPort(k.bed.maps[portsMap], step.port); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.test.Put(uint32(0), &k.state); err != nil {
 			t.Fatal(err)
 		}
 		if r, err := k.Run(answer, false, 1); err != nil || r.State != step.want {

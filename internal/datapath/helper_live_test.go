@@ -15,23 +15,23 @@ const answers = `<filter name="answers">
   <rule action="drop" direction="inout"><all/></rule>
 </filter>`
 
-// automata finds the directories of automata on the bpffs.
-func (l *live) automata() []string {
+// skeletons finds the directories of skeletons on the bpffs.
+func (l *live) skeletons() []string {
 	l.t.Helper()
-	found, err := filepath.Glob(filepath.Join(l.host.dir, "automata_*"))
+	found, err := filepath.Glob(filepath.Join(l.host.dir, skeletonPrefix+"*"))
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	return found
 }
 
-func TestAllPortsReadTheSameAutomata(t *testing.T) {
+func TestAllPortsHaveTheSameSkeleton(t *testing.T) {
 	l := newLive(t, Automatic)
 	l.guard(l.Guest.Port, resolve(t, answers))
 	l.guard(l.Neighbour.Port, resolve(t, answers))
-	found := l.automata()
+	found := l.skeletons()
 	if len(found) != 1 {
-		t.Fatalf("automata in %q, want one directory", found)
+		t.Fatalf("skeletons in %q, want one directory", found)
 	}
 	m, err := ebpf.LoadPinnedMap(filepath.Join(found[0], automataMap), nil)
 	if err != nil {
@@ -41,22 +41,27 @@ func TestAllPortsReadTheSameAutomata(t *testing.T) {
 	if err := m.Put(uint32(0), make([]byte, m.ValueSize())); err == nil {
 		t.Error("the automata can be changed")
 	}
-	info, err := m.Info()
+	skeletons, err := ebpf.LoadPinnedMap(filepath.Join(found[0], skeletonsMap), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skeletons.Close()
+	info, err := skeletons.Info()
 	if err != nil {
 		t.Fatal(err)
 	}
 	id, _ := info.ID()
 	for _, port := range []string{l.Guest.Port, l.Neighbour.Port} {
 		if !slices.Contains(l.mapsOf(port), id) {
-			t.Errorf("%s has automata of its own", port)
+			t.Errorf("%s has a skeleton of its own", port)
 		}
 	}
 	l.release(l.Guest.Port)
-	if len(l.automata()) != 1 {
-		t.Error("the other port's automata are gone")
+	if len(l.skeletons()) != 1 {
+		t.Error("the other port's skeleton is gone")
 	}
 	l.release(l.Neighbour.Port)
-	if left := l.automata(); len(left) != 0 {
+	if left := l.skeletons(); len(left) != 0 {
 		t.Errorf("%q is left", left)
 	}
 }

@@ -137,7 +137,7 @@ func TestEnginesHearTheSame(t *testing.T) {
 			rt.Fatal(err)
 		}
 		s := newSource(rt)
-		both := &pair{tester: tester.Tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
+		both := &engines{tester: tester.Tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
 		conversations := []*conversation{drawConversation(s), drawConversation(s), drawConversation(s)}
 		now := int64(1e9)
 		for i := range 200 {

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,7 +46,7 @@ type Options struct {
 //
 //	DIR/next_port            the number of the next port
 //	DIR/state_HASH/…         maps that all ports share, of one layout
-//	DIR/automata_HASH/…      the helpers' grammars, of these contents
+//	DIR/skeleton_HASH/…      the programs that all ports share, of one version
 //	DIR/ports/NAME/link_in   bpf links, only with tcx
 //	DIR/ports/NAME/link_out
 //	DIR/ports/NAME/3/…       a generation: programs, maps and their description
@@ -53,6 +56,9 @@ type Options struct {
 type Host struct {
 	dir       string
 	mechanism Mechanism
+
+	mu   sync.Mutex
+	open map[string]*common // by name; what is kept open to save time
 }
 
 // ErrNeedsRoot is what a call fails with that lacks the rights.
@@ -70,6 +76,16 @@ func Open(opts Options) (*Host, error) {
 		return nil, fmt.Errorf("make %s: %w", h.dir, needsRoot(err))
 	}
 	return h, nil
+}
+
+// Close closes what is kept open to save time. The host may be used again.
+func (h *Host) Close() {
+	h.mu.Lock()
+	names := slices.Collect(maps.Keys(h.open))
+	h.mu.Unlock()
+	for _, name := range names {
+		h.closeCommon(name)
+	}
 }
 
 func (h *Host) portDir(port string) string {

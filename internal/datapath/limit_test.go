@@ -20,7 +20,7 @@ import (
 func TestLimits(t *testing.T) {
 	needRoot(t)
 	conntracktest.RunLimits(t, func(t *testing.T, filter string) func([]byte, bool, int64) bool {
-		both := newPair(t, resolve(t, filter))
+		both := newEngines(t, resolve(t, filter))
 		t.Cleanup(both.tester.Close)
 		return func(frame []byte, out bool, now int64) bool {
 			evaluated, ran, _ := both.run(t, frame, out, now)
@@ -69,7 +69,7 @@ func TestLimitsAgree(t *testing.T) {
 			rt.Fatalf("%v\n%s", err, filter)
 		}
 		defer tester.Close()
-		both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
+		both := &engines{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
 		s.flows = nil
 		for range 12 {
 			s.flows = append(s.flows, flow{

@@ -25,7 +25,7 @@ func TestLongLists(t *testing.T) {
 		"chain":              `<filter name="x" chain="ipv4">` + chain.String() + `<rule action="drop" direction="in"/></filter>`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			both := newPair(t, resolve(t, document))
+			both := newEngines(t, resolve(t, document))
 			defer both.tester.Close()
 			for _, port := range []int{1, 2, 3, 4, 999, 1000, 1001, 1500, 2998, 2999, 3000, 3001} {
 				frame, err := packet.FromText(fmt.Sprintf("tcp 10.0.0.2:4000 > 10.0.0.1:%d syn", port), packet.Ends{Src: []byte{0x52, 0x54, 0, 0, 0, 0x99}, Dst: guestMAC})
@@ -54,7 +54,7 @@ func TestLargePolicies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := largePolicies(t)[name]
-			both := newPair(t, p)
+			both := newEngines(t, p)
 			defer both.tester.Close()
 			decided := 0
 			for _, text := range packets {

@@ -2,7 +2,6 @@ package datapath
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -284,81 +283,4 @@ func (s *portState) attachedPrograms(p *Port) (programs [2]ebpf.ProgramID, linke
 		programs, p.Mechanism = seen.programs, seen.mechanism()
 	}
 	return programs, linked, nil
-}
-
-// portEntry mirrors struct port.
-type portEntry struct {
-	Connections uint32
-	_           uint32 // stream_turn
-	Opened      uint64
-	Refused     uint64
-	_           uint32 // counted
-	Queued      uint32
-	_           [2]uint32 // tickets, passed
-	GivenUp     uint64
-	Expired     uint64
-}
-
-func decodeEntry(raw []byte) (entry portEntry, err error) {
-	if _, err := binary.Decode(raw, binary.NativeEndian, &entry); err != nil {
-		return entry, fmt.Errorf("count the connections: %w", err)
-	}
-	return entry, nil
-}
-
-// openPorts opens the entries of all ports of the binding's layout; nil if there
-// are none.
-func (h *Host) openPorts(b *Binding) (*ebpf.Map, error) {
-	ports, err := ebpf.LoadPinnedMap(filepath.Join(h.dir, b.State, "ports"), &ebpf.LoadPinOptions{ReadOnly: true})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("count the connections: %w", err)
-	}
-	return ports, nil
-}
-
-func (h *Host) readEntry(b *Binding) (entry portEntry, err error) {
-	ports, err := h.openPorts(b)
-	if ports == nil {
-		return entry, err
-	}
-	defer ports.Close()
-	raw, err := ports.LookupBytes(b.Number)
-	if err != nil || raw == nil {
-		return entry, err
-	}
-	return decodeEntry(raw)
-}
-
-// TableUse is how many connections the host's table holds, of all ports, and
-// how many it has room for.
-type TableUse struct {
-	Used uint64 `json:"used"`
-	Size uint64 `json:"size"`
-}
-
-func (h *Host) tableUse(b *Binding) (use TableUse, err error) {
-	ports, err := h.openPorts(b)
-	if ports == nil {
-		return use, err
-	}
-	defer ports.Close()
-	use.Size = uint64(tables["connections"]) * uint64(hostTables.shard)
-	var number uint32
-	var raw []byte
-	entries := ports.Iterate()
-	for entries.Next(&number, &raw) {
-		entry, err := decodeEntry(raw)
-		if err != nil {
-			return use, err
-		}
-		use.Used += uint64(entry.Connections)
-	}
-	// Ports come and go meanwhile: the sum is one of about now.
-	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return use, fmt.Errorf("count the connections: %w", err)
-	}
-	return use, nil
 }

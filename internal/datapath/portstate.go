@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -132,6 +133,9 @@ func (h *Host) repair(s *portState) error {
 		}
 	}
 	newest := s.newest()
+	if newest != nil && s.last() != newest {
+		waitForPrograms() // they may have been in force in one direction
+	}
 	for newest != nil && s.last() != newest {
 		if err := h.drop(s.last(), s.generations[:len(s.generations)-1]); err != nil {
 			return err
@@ -164,9 +168,9 @@ func (h *Host) settle(s *portState) error {
 }
 
 // drop removes a generation, and its connections unless one of others has the
-// same.
+// same. No packet is on its way through it any more.
 func (h *Host) drop(g *generation, others []*generation) error {
-	if err := h.closeNumber(&g.binding, others); err != nil {
+	if err := h.forget(&g.binding, others); err != nil {
 		return err
 	}
 	if err := g.remove(); err != nil {
@@ -180,12 +184,30 @@ func (h *Host) dropAside(s *portState, path string) error {
 	var b Binding
 	err := readJSON(filepath.Join(path, bindingPin), &b)
 	if err == nil {
-		err = h.closeNumber(&b, s.generations)
+		err = h.forget(&b, s.generations)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.RemoveAll(path)
+}
+
+// forget takes a generation out of what is common to all: its slot, and its
+// port's number unless one of others uses it.
+func (h *Host) forget(b *Binding, others []*generation) error {
+	if b.Skeleton != "" {
+		c, err := h.common(b.Skeleton)
+		if err == nil {
+			defer c.close()
+			err = c.leave(b.Number, func(number int) bool {
+				return slices.ContainsFunc(others, func(o *generation) bool { return o.number == number && o.binding.Number == b.Number })
+			})
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return h.closeNumber(b, others)
 }
 
 // closeNumber deletes the entry of a port number, and so its connections,
@@ -207,8 +229,9 @@ func (h *Host) closeNumber(b *Binding, others []*generation) error {
 	if err := ports.Delete(b.Number); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("forget the port's connections: %w", err)
 	}
-	if err := forgetHelpers(filepath.Join(h.dir, b.State), b.Number); err != nil {
-		return fmt.Errorf("forget the port's expectations: %w", err)
+	state := filepath.Join(h.dir, b.State)
+	if err := errors.Join(forgetHelpers(state, b.Number), forgetFragments(state, b.Number)); err != nil {
+		return fmt.Errorf("forget what is known of the port: %w", err)
 	}
 	return nil
 }

@@ -20,14 +20,14 @@ import (
 	"tapgate/internal/verdict"
 )
 
-func newQuotaPair(t *testing.T, p *policy.Policy, quota int) *pair {
+func newQuotaPair(t *testing.T, p *policy.Policy, quota int) *engines {
 	t.Helper()
 	tester, err := NewTester(p, Config{MaxConnections: uint32(quota)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tester.Close)
-	return &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true, MaxConnections: quota})}
+	return &engines{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true, MaxConnections: quota})}
 }
 
 // A full quota is met alike by both engines, and what the kernel counts is what
@@ -53,7 +53,7 @@ func TestQuotaSequences(t *testing.T) {
 // portEntry reads the port's entry.
 func (t *Tester) portEntry(tb testing.TB) portEntry {
 	tb.Helper()
-	raw, err := t.loaded.Maps["ports"].LookupBytes(t.state.Port)
+	raw, err := t.bed.maps["ports"].LookupBytes(t.state.Port)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (t *Tester) portEntry(tb testing.TB) portEntry {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return e
+	return *e
 }
 
 // checkCounts compares the port's counts with its tables, and gives the number
@@ -71,12 +71,12 @@ func (t *Tester) checkCounts(tb testing.TB) int {
 	e := t.portEntry(tb)
 	connections, queued := 0, 0
 	var key, value []byte
-	for all := t.loaded.Maps["queue"].Iterate(); all.Next(&key, &value); {
+	for all := t.bed.maps["queue"].Iterate(); all.Next(&key, &value); {
 		if binary.NativeEndian.Uint32(key) == t.state.Port {
 			queued++
 		}
 	}
-	table := t.loaded.Maps["connections"]
+	table := t.bed.maps["connections"]
 	for i := range table.MaxEntries() {
 		var shard *ebpf.Map
 		if err := table.Lookup(i, &shard); err != nil {
@@ -98,8 +98,9 @@ func (t *Tester) checkCounts(tb testing.TB) int {
 // Where other ports fill the queue, a port goes without it.
 func TestQueueFullOfOthers(t *testing.T) {
 	needRoot(t)
+	alone(t)
 	tester := newQuotaPair(t, resolve(t, trackingPolicy), 4).tester
-	others := tester.loaded.Maps["queue"]
+	others := tester.bed.maps["queue"]
 	keys, values := make([][2]uint32, others.MaxEntries()), byteArrays(others.ValueSize(), others.MaxEntries())
 	for i := range keys {
 		keys[i] = [2]uint32{1 << 31, uint32(i) + 1}
@@ -153,7 +154,7 @@ func TestQuotaAgrees(t *testing.T) {
 		if err := tester.Reset(); err != nil {
 			rt.Fatal(err)
 		}
-		both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true, MaxConnections: quota})}
+		both := &engines{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true, MaxConnections: quota})}
 		steps := make([]int, 25)
 		now := int64(1e9)
 		for i := range 300 {

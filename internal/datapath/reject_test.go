@@ -110,11 +110,11 @@ func TestAnswersAreLimited(t *testing.T) {
 		}
 		now += 3 * time.Millisecond.Nanoseconds()
 	}
-	var r rejects
-	if err := tester.loaded.Maps["rejects"].Lookup(uint32(0), &r); err != nil {
+	entry, err := lookUpPort(tester.bed.maps[portsMap], tester.state.Port)
+	if err != nil {
 		t.Fatal(err)
 	}
-	a := r.Direction
+	a := entry.Answers
 	if sum := a[0].Sent + a[1].Sent; a[0].Answers != a[1].Answers || int(sum) != answered || a[0].Sent+a[0].Suppressed != 400 || a[0].Suppressed == 0 {
 		t.Errorf("counted %+v, %d answered", a, answered)
 	}
@@ -131,19 +131,8 @@ type skBuff struct {
 func TestOnlyTheMarkLetsAnAnswerPass(t *testing.T) {
 	rejecting := resolve(t, rejectAll)
 	needRoot(t)
-	spec, err := newSpec(rejecting, Config{Port: 1}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := prepareTables(spec, smallTables); err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := load(spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer loaded.Close()
-	mark := spec.Maps["rejects"].Contents[0].Value.(rejects).Mark
+	const mark = 0x0123456789abcdef
+	live := newUntested(t, rejecting, Config{Mark: mark})
 	cases, err := rejecttest.Cases()
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +144,7 @@ func TestOnlyTheMarkLetsAnAnswerPass(t *testing.T) {
 	run := func(c rejecttest.Case, mark uint64, program string) (skBuff, uint32) {
 		t.Helper()
 		in, out := skBuff{CB: [5]uint32{uint32(mark), uint32(mark >> 32), 3, 4, 5}}, skBuff{}
-		code, err := loaded.Programs[program].Run(&ebpf.RunOptions{Data: c.Frame, Context: in, ContextOut: &out})
+		code, err := live.runs[program == programOut].Run(&ebpf.RunOptions{Data: c.Frame, Context: in, ContextOut: &out})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,11 +62,11 @@ func (h *Host) release(port string) error {
 			}
 		}
 	}
-	return h.forget(state)
+	return h.clear(state)
 }
 
-// forget removes all that is pinned of a port.
-func (h *Host) forget(state *portState) error {
+// clear removes all that is pinned of a port.
+func (h *Host) clear(state *portState) error {
 	// Links of a device that is gone, or has another name.
 	for _, d := range policy.Directions {
 		if err := (&tcx{portDir: state.dir}).detach(d); err != nil {
@@ -76,6 +76,7 @@ func (h *Host) forget(state *portState) error {
 	if err := h.repair(state); err != nil {
 		return err
 	}
+	waitForPrograms()
 	if err := h.dropAll(state); err != nil {
 		return err
 	}

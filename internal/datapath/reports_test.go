@@ -46,7 +46,7 @@ func listen(t fatal, tester *Tester) *listener {
 	if l.reader, err = ringbuf.NewReader(ring); err != nil {
 		t.Fatal(err)
 	}
-	maps := tester.loaded.Maps
+	maps := tester.bed.maps
 	err = errors.Join(
 		maps["watch_rings"].Put(uint32(maxWatchers-1), ring),
 		maps["watch_tables"].Put(uint32(maxWatchers-1), l.table),
@@ -63,12 +63,13 @@ func (l *listener) arm(t fatal) {
 	var all watches
 	all.Watchers[maxWatchers-1] = l.entry
 	all.sum()
-	if err := l.tester.loaded.Maps["watches"].Put(uint32(0), &all); err != nil {
+	if err := l.tester.bed.maps["watches"].Put(uint32(0), &all); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (l *listener) close() {
+	_ = l.tester.bed.maps["watches"].Put(uint32(0), &watches{})
 	l.reader.Close()
 	l.table.Close()
 }

@@ -38,7 +38,7 @@ func TestRunsOfClauses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := resolve(t, fmt.Sprintf(`<filter name="x" chain="%s">%s</filter>`, test.chain, test.rules))
-			both := newPair(t, p)
+			both := newEngines(t, p)
 			defer both.tester.Close()
 			counted := make([]uint64, len(p.Clauses))
 			try := func(mac byte, format string, args ...any) {
@@ -65,7 +65,7 @@ func TestRunsOfClauses(t *testing.T) {
 			matched := 0
 			for id, want := range counted {
 				var perCPU []struct{ Packets, Bytes uint64 }
-				if err := both.tester.loaded.Maps["clauses"].Lookup(uint32(id), &perCPU); err != nil {
+				if err := both.tester.pair.maps["clauses"].Lookup(uint32(id), &perCPU); err != nil {
 					t.Fatal(err)
 				}
 				var packets uint64

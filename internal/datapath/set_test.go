@@ -38,7 +38,7 @@ func TestManyRulesWithSets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tester.Close()
-	both := &pair{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
+	both := &engines{tester: tester, eval: eval.New(p, conntrack.Config{PickUp: true})}
 	both.eval.UseSets(sets)
 	for text, want := range map[string]int{
 		"udp [fd00::9]:1 > [fd00::5]:2 dscp 1":       2,

@@ -78,6 +78,7 @@ func (h *Host) shut(ctx context.Context, dev device.Device, replace bool) error 
 	if err != nil || !replace {
 		return needsRoot(err)
 	}
+	waitForPrograms()
 	return h.dropAll(state)
 }
 

@@ -16,48 +16,23 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Maps of the skeleton by how long they live. Every other map is new in each
-// generation.
-var (
-	// sharedMaps are one for all ports of the host.
-	sharedMaps = []string{"connections", "locks", "queue", "ports", "secret", "expectations", "streams", "related", "answer", "counted", "report", "watches", "watch_tables", "watch_rings"}
-	// keptMaps belong to a port and live on when its policy is changed.
-	keptMaps = []string{"fragments", "rejects"}
-)
+// sharedMaps are one for all ports of the host, whatever skeleton they have, if
+// it has the same layout of these maps. They live on when the skeleton changes.
+var sharedMaps = []string{"connections", "locks", "queue", portsMap, "secret", "expectations", "streams", "related", "fragments", "answer", "counted", "report", "watches", "watch_tables", "watch_rings"}
 
-// shared are the pinned maps that all ports with the same layout of shared
-// maps use.
-type shared struct {
-	// name of its directory.
-	name string
-	maps map[string]*ebpf.Map
-}
-
-func (s *shared) close() {
-	for _, m := range s.maps {
-		m.Close()
-	}
-}
-
-// openShared opens the maps that programs of the spec share with other ports,
-// and makes them if they are the first. The caller holds a port's lock, so
-// that the port's directory keeps them from being removed.
-func (h *Host) openShared(ctx context.Context, spec *ebpf.CollectionSpec) (*shared, error) {
-	l, err := h.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer l.unlock()
-	s := &shared{name: stateName(spec)}
-	s.maps, err = openMaps(filepath.Join(h.dir, s.name), sharedMaps)
+// openState opens the maps that all ports share, and makes them if they are not
+// there. The caller holds the host's lock, and that of a port, so that the port's
+// directory keeps them from being removed.
+func (h *Host) openState(name string, spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
+	dir := filepath.Join(h.dir, name)
+	maps, err := openMaps(dir, sharedMaps)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return s, err
+		return maps, err
 	}
-	if err := h.makeShared(s.name, spec); err != nil {
+	if err := h.makeShared(name, spec); err != nil {
 		return nil, fmt.Errorf("make the maps that all ports share: %w", needsRoot(err))
 	}
-	s.maps, err = openMaps(filepath.Join(h.dir, s.name), sharedMaps)
-	return s, err
+	return openMaps(dir, sharedMaps)
 }
 
 func (h *Host) makeShared(name string, spec *ebpf.CollectionSpec) error {
@@ -73,16 +48,20 @@ func (h *Host) makeShared(name string, spec *ebpf.CollectionSpec) error {
 		return err
 	}
 	defer loaded.Close()
-	if err := fillTables(loaded.Maps, alone.Maps); err != nil {
+	shards, err := fillTables(loaded.Maps, alone.Maps)
+	defer closeMaps(shards)
+	if err != nil {
 		return err
 	}
 	return h.makeAside(filepath.Join(h.dir, name), func(aside string) error {
 		if err := startSweeper(aside, loaded.Maps); err != nil {
 			return err
 		}
-		for name, m := range loaded.Maps {
-			if err := m.Pin(filepath.Join(aside, name)); err != nil {
-				return err
+		for _, maps := range []map[string]*ebpf.Map{loaded.Maps, shards} {
+			for name, m := range maps {
+				if err := m.Pin(filepath.Join(aside, name)); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -105,7 +84,41 @@ func openMaps(dir string, names []string) (map[string]*ebpf.Map, error) {
 	return maps, nil
 }
 
-// tidy removes what no port needs: maps that ports share, without ports.
+// makeAside fills a directory under another name and renames it into place. The
+// caller holds the host's lock.
+func (h *Host) makeAside(dir string, fill func(aside string) error) error {
+	aside := filepath.Join(h.dir, "new")
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(aside)
+	if err := fill(aside); err != nil {
+		return err
+	}
+	return os.Rename(aside, dir)
+}
+
+// removedName is what a directory is called while it is being removed.
+const removedName = "old"
+
+// removeAside takes a directory away whole.
+func (h *Host) removeAside(name string) error {
+	h.closeCommon(name)
+	aside := filepath.Join(h.dir, removedName)
+	if err := os.RemoveAll(aside); err != nil || name == removedName {
+		return err
+	}
+	if err := os.Rename(filepath.Join(h.dir, name), aside); err != nil {
+		return err
+	}
+	return os.RemoveAll(aside)
+}
+
+// tidy removes what no port needs: skeletons in which no generation has a slot,
+// and, without ports, the maps that they share.
 func (h *Host) tidy(ctx context.Context) error {
 	l, err := h.lock(ctx)
 	if err != nil {
@@ -113,19 +126,53 @@ func (h *Host) tidy(ctx context.Context) error {
 	}
 	defer l.unlock()
 	ports, err := os.ReadDir(filepath.Join(h.dir, "ports"))
-	if err != nil || len(ports) > 0 {
+	if err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(h.dir)
 	if err != nil {
 		return err
 	}
+	v, err := thisVersion()
+	if err != nil {
+		return err
+	}
+	// In the order of the names: programs go before the maps that they use.
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "state_") || strings.HasPrefix(e.Name(), "automata_") {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(h.dir, e.Name())))
+		needed := len(ports) > 0
+		switch {
+		case e.Name() == removedName:
+			needed = false
+		case strings.HasPrefix(e.Name(), skeletonPrefix):
+			if needed && e.Name() != v.skeleton {
+				needed, err = h.skeletonUsed(e.Name())
+			}
+		case strings.HasPrefix(e.Name(), statePrefix):
+		default:
+			continue
+		}
+		if !needed && err == nil {
+			err = h.removeAside(e.Name())
+		}
+		if err != nil {
+			return fmt.Errorf("remove what no port needs: %w", err)
 		}
 	}
-	return err
+	return nil
+}
+
+// skeletonUsed tells whether any generation has a slot in a skeleton. What is
+// damaged stays.
+func (h *Host) skeletonUsed(name string) (bool, error) {
+	c, err := h.common(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	defer c.close()
+	return c.slots.used(), nil
 }
 
 // takeNumber gives a number under which no port's connections have ever been
@@ -165,7 +212,7 @@ func (h *Host) takeNumber(ctx context.Context) (uint32, error) {
 }
 
 // stateName is the directory of the maps that programs of a spec share.
-func stateName(spec *ebpf.CollectionSpec) string { return "state_" + sharedLayout(spec) }
+func stateName(spec *ebpf.CollectionSpec) string { return statePrefix + sharedLayout(spec) }
 
 // sharedLayout sums up the layout of the shared maps: programs can share maps
 // only with programs of the same.

@@ -49,15 +49,11 @@ func (h *Host) Stats(ctx context.Context, port string) (*Stats, error) {
 		for i, clause := range g.binding.Clauses {
 			stats.Clauses = append(stats.Clauses, ClauseStats{clause, c.Clauses[i]})
 		}
-		answers, err := g.answers()
-		if err != nil {
-			return err
-		}
-		stats.InAnswers, stats.OutAnswers = answers[policy.In], answers[policy.Out]
 		entry, err := h.readEntry(&g.binding)
 		if err != nil {
 			return err
 		}
+		stats.InAnswers, stats.OutAnswers = entry.Answers[policy.In].Answers, entry.Answers[policy.Out].Answers
 		stats.Refused = entry.Refused
 		stats.GivenUp, stats.Expired = entry.GivenUp, entry.Expired
 		stats.Quota = g.binding.Settings.Settings().MaxConnections

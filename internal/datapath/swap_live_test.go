@@ -337,12 +337,14 @@ func (l *live) prepare(s *portState, xml string) {
 			return err
 		}
 		p := resolve(l.t, xml)
-		g, loaded, err := l.host.build(l.t.Context(), s, s.newest(), describe(p, Meta{}, dev), p, nil, &Change{})
-		if err != nil {
+		next := &Prepared{host: l.host, state: s, device: dev, replaces: s.newest()}
+		if err := next.build(l.t.Context(), describe(p, Meta{}, dev), p, nil); err != nil {
 			return err
 		}
-		loaded.Close()
-		s.generations = append(s.generations, g)
+		for _, prog := range next.programs {
+			prog.Close()
+		}
+		s.generations = append(s.generations, next.generation)
 		return nil
 	})
 	if got := filepath.Base(s.last().dir); got != strconv.Itoa(s.last().number) {

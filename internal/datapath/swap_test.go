@@ -1,43 +1,14 @@
 package datapath
 
 import (
-	"errors"
-	"slices"
 	"testing"
-
-	"github.com/cilium/ebpf"
 
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 )
 
-// swap puts another policy in the place of the tester's, with the maps that
-// live on when a port's is changed.
-func (t *Tester) swap(p *policy.Policy, config Config) error {
-	spec, err := newSpec(p, config, true)
-	if err != nil {
-		return err
-	}
-	if err := prepareTables(spec, smallTables); err != nil {
-		return err
-	}
-	before := t.loaded
-	lasting := map[string]*ebpf.Map{}
-	for _, name := range slices.Concat(sharedMaps, keptMaps, []string{"test"}) {
-		lasting[name] = before.Maps[name]
-	}
-	loaded, err := load(spec, lasting)
-	if err != nil {
-		return err
-	}
-	before.Close()
-	t.loaded, t.test = loaded, loaded.Maps["test"]
-	t.runs[true], t.runs[false] = loaded.Programs[programOut], loaded.Programs[programIn]
-	return errors.Join(fillSets(loaded.Maps, p, config.Sets), nameClauses(loaded.Maps, p))
-}
-
-func (p *pair) swap(t interface{ Fatal(...any) }, next *policy.Policy, config Config) {
-	if err := p.tester.swap(next, config); err != nil {
+func (p *engines) swap(t interface{ Fatal(...any) }, next *policy.Policy, config Config) {
+	if err := p.tester.load(next, config); err != nil {
 		t.Fatal(err)
 	}
 	p.eval.SetPolicy(next)
@@ -63,7 +34,7 @@ const (
 func TestAChangedPolicyIsHeldAgainstLiveConnections(t *testing.T) {
 	needRoot(t)
 	before, after := resolve(t, served), resolve(t, servedNoMore)
-	both := newPair(t, before)
+	both := newEngines(t, before)
 	defer both.tester.Close()
 	inForce, now := before, int64(1e9)
 	for i, step := range []struct {

@@ -36,19 +36,6 @@ func startSweeper(dir string, shared map[string]*ebpf.Map) error {
 
 const sweepPin = "sweep"
 
-// replacements are the shared maps that a spec's programs use, in their size.
-func replacements(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) map[string]*ebpf.Map {
-	replaced := map[string]*ebpf.Map{}
-	for name := range spec.Maps {
-		if m := shared[name]; m != nil {
-			replaced[name] = m
-			// The spec knows the size that tables have by default.
-			spec.Maps[name].MaxEntries = m.MaxEntries()
-		}
-	}
-	return replaced
-}
-
 // helperMaps hold what helpers know of a port. Every key begins with the
 // port's number.
 var helperMaps = []string{"expectations", "streams", "related"}
@@ -63,6 +50,24 @@ func forgetHelpers(state string, number uint32) error {
 	defer closeMaps(maps)
 	for _, m := range maps {
 		if err := deleteOf(m, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fragmentSets is FRAGMENT_SETS in fragment.h.
+const fragmentSets = 64
+
+// forgetFragments deletes what is remembered of a port's first fragments.
+func forgetFragments(state string, number uint32) error {
+	maps, err := openMaps(state, []string{"fragments"})
+	if err != nil {
+		return err
+	}
+	defer closeMaps(maps)
+	for set := range uint32(fragmentSets) {
+		if err := maps["fragments"].Delete([2]uint32{number, set}); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
 		}
 	}

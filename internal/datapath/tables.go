@@ -2,9 +2,7 @@ package datapath
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cilium/ebpf"
 )
@@ -39,69 +37,34 @@ func prepareTables(spec *ebpf.CollectionSpec, size tableSize) error {
 	return nil
 }
 
-func fillTables(maps map[string]*ebpf.Map, specs map[string]*ebpf.MapSpec) error {
+// fillTables puts the inner maps into all tables, and gives them by name.
+func fillTables(maps map[string]*ebpf.Map, specs map[string]*ebpf.MapSpec) (map[string]*ebpf.Map, error) {
+	shards := map[string]*ebpf.Map{}
 	for name := range tables {
-		if err := fillShards(maps[name], specs[name]); err != nil {
-			return err
+		if err := fillShards(maps[name], specs[name], shards); err != nil {
+			return shards, err
 		}
 	}
-	return nil
+	return shards, nil
 }
+
+// shardName is the name of the inner map of a table.
+func shardName(table string, i uint32) string { return fmt.Sprintf("%s_%d", table, i) }
 
 // fillShards puts the inner maps into a table: in one call, because after each
 // the kernel waits for all running programs.
-func fillShards(table *ebpf.Map, spec *ebpf.MapSpec) error {
+func fillShards(table *ebpf.Map, spec *ebpf.MapSpec, shards map[string]*ebpf.Map) error {
 	var keys, fds []uint32
-	var shards []*ebpf.Map
-	defer func() {
-		for _, shard := range shards {
-			shard.Close()
-		}
-	}()
 	for i := range table.MaxEntries() {
 		shard, err := ebpf.NewMap(spec.InnerMap)
 		if err != nil {
 			return fmt.Errorf("make shard %d of the table %s: %w", i, spec.Name, err)
 		}
-		keys, fds, shards = append(keys, i), append(fds, uint32(shard.FD())), append(shards, shard)
+		shards[shardName(spec.Name, i)] = shard
+		keys, fds = append(keys, i), append(fds, uint32(shard.FD()))
 	}
 	if _, err := table.BatchUpdate(keys, fds, nil); err != nil {
 		return fmt.Errorf("fill the table %s: %w", spec.Name, err)
 	}
 	return nil
 }
-
-// openPort makes the entry without which a port's connections are not kept.
-func openPort(ports *ebpf.Map, number uint32) error {
-	if err := ports.Put(number, make([]byte, ports.ValueSize())); err != nil {
-		return fmt.Errorf("enter port number %d: %w", number, err)
-	}
-	return nil
-}
-
-// loadError makes one sentence of what the verifier says; errors.As still
-// finds the *ebpf.VerifierError with the whole log.
-func loadError(err error) error {
-	var verifier *ebpf.VerifierError
-	if !errors.As(err, &verifier) {
-		return fmt.Errorf("load the port's programs: %w", err)
-	}
-	last := ""
-	for _, line := range verifier.Log {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "processed ") {
-			last = line
-		}
-	}
-	if strings.Contains(last, "program is too large") {
-		last = "the filter is too large for it; use fewer rules, or address ranges and masks in place of single addresses"
-	}
-	return &refusedError{last, verifier}
-}
-
-type refusedError struct {
-	last string
-	err  *ebpf.VerifierError
-}
-
-func (e *refusedError) Error() string { return "the kernel's verifier refused the program: " + e.last }
-func (e *refusedError) Unwrap() error { return e.err }

@@ -28,10 +28,11 @@ type TestResult struct {
 // (BPF_PROG_TEST_RUN), with a clock of its own. It is not safe for concurrent
 // use.
 type Tester struct {
-	loaded *ebpf.Collection
-	test   *ebpf.Map
-	runs   map[bool]*ebpf.Program
-	state  testState
+	bed   *testbed
+	pair  *pair
+	test  *ebpf.Map
+	runs  map[bool]*ebpf.Program
+	state testState
 }
 
 // testState mirrors struct test.
@@ -43,55 +44,53 @@ type testState struct {
 
 // NewTester loads a policy. It needs CAP_BPF and CAP_NET_ADMIN.
 func NewTester(p *policy.Policy, config Config) (*Tester, error) {
-	spec, err := newSpec(p, config, true)
+	bed, err := takeTestbed(featuresOf(p))
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTester(spec)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(fillSets(t.loaded.Maps, p, config.Sets), nameClauses(t.loaded.Maps, p)); err != nil {
+	t := &Tester{bed: bed, test: bed.maps["test"]}
+	if err := errors.Join(t.load(p, config), t.Reset()); err != nil {
 		t.Close()
 		return nil, err
 	}
 	return t, nil
 }
 
-func newTester(spec *ebpf.CollectionSpec) (*Tester, error) {
-	if err := prepareTables(spec, smallTables); err != nil {
-		return nil, err
+// load puts a policy in the place of the one before. Connections live on.
+func (t *Tester) load(p *policy.Policy, config Config) error {
+	if err := t.bed.need(featuresOf(p)); err != nil {
+		return err
 	}
-	loaded, err := load(spec, nil)
+	var err error
+	if config.Mark == 0 {
+		if config.Mark, err = newMark(); err != nil {
+			return err
+		}
+	}
+	// Test runs have the number that Reset gives; 0 is that of a slot which nobody
+	// has.
+	config.Port = 1
+	const slot = 0
+	loaded, err := (&common{maps: t.bed.maps}).load(slot, p, config.Sets, config, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := fillTables(loaded.Maps, spec.Maps); err != nil {
-		loaded.Close()
-		return nil, err
+	if t.pair != nil {
+		t.pair.close()
 	}
-	t := &Tester{
-		loaded: loaded,
-		test:   loaded.Maps["test"],
-		runs:   map[bool]*ebpf.Program{true: loaded.Programs[programOut], false: loaded.Programs[programIn]},
-	}
-	return t, t.Reset()
+	t.pair = loaded
+	t.runs = map[bool]*ebpf.Program{true: loaded.programs[policy.Out], false: loaded.programs[policy.In]}
+	return nil
 }
 
 // Reset empties the connection table: the port gets a new number, under which
 // nothing is known. It may send as many answers as if it had sent none.
 func (t *Tester) Reset() error {
-	if t.state.Port > 0 {
-		_ = t.loaded.Maps["ports"].Delete(t.state.Port)
+	var err error
+	if t.state.Port, err = t.bed.nextPort(); err != nil {
+		return err
 	}
-	t.state.Port++
-	full, err := newRejects()
-	return errors.Join(
-		err,
-		t.loaded.Maps["rejects"].Put(uint32(0), &full),
-		openPort(t.loaded.Maps["ports"], t.state.Port),
-		t.test.Put(uint32(0), &t.state),
-	)
+	return t.test.Put(uint32(0), &t.state)
 }
 
 // Run judges a whole Ethernet frame; now is in nanoseconds.
@@ -159,4 +158,9 @@ func decodeResult(code uint32) TestResult {
 func (t *Tester) Programs() (out, in *ebpf.Program) { return t.runs[true], t.runs[false] }
 
 // Close frees programs and maps.
-func (t *Tester) Close() { t.loaded.Close() }
+func (t *Tester) Close() {
+	if t.pair != nil {
+		t.pair.close()
+	}
+	t.bed.giveBack()
+}

@@ -75,7 +75,7 @@ func TestAPolicyThatDropsEverythingDropsEverything(t *testing.T) {
 // get past a rule that would drop it.
 func TestLongHeaderChainsAreDropped(t *testing.T) {
 	needRoot(t)
-	both := newPair(t, resolve(t, `<filter name="x"><rule action="drop" direction="in"><udp-ipv6/></rule></filter>`))
+	both := newEngines(t, resolve(t, `<filter name="x"><rule action="drop" direction="in"><udp-ipv6/></rule></filter>`))
 	defer both.tester.Close()
 	for _, headers := range []int{1, 16, 17} {
 		chain := bytes.Repeat([]byte{60, 0, 1, 4, 0, 0, 0, 0}, headers)
@@ -87,4 +87,46 @@ func TestLongHeaderChainsAreDropped(t *testing.T) {
 			t.Errorf("%d headers: evaluator %+v, kernel %+v", headers, evaluated, ran)
 		}
 	}
+}
+
+// alone sees to it that the test's testers have tables of their own, in which
+// nobody has left anything, and leave none.
+func alone(t testing.TB) {
+	clear := func() {
+		testbeds.mu.Lock()
+		defer testbeds.mu.Unlock()
+		for _, b := range testbeds.idle {
+			b.close()
+		}
+		testbeds.idle = nil
+	}
+	clear()
+	t.Cleanup(clear)
+}
+
+// newUntested loads a policy as it is loaded for a port: for the clock and the
+// results of packets that are not of a test run.
+func newUntested(t testing.TB, p *policy.Policy, config Config) *Tester {
+	t.Helper()
+	bed, err := newTestbed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bed.close)
+	spec, err := readSkeleton()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := featuresOf(p)
+	bed.variants[f.variant()] = true
+	tester := &Tester{bed: bed, test: bed.maps["test"]}
+	if err := errors.Join(loadVariant(spec, f, bed.maps), tester.Reset()); err != nil {
+		t.Fatal(err)
+	}
+	config.Port = tester.state.Port
+	if err := tester.load(p, config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tester.pair.close)
+	return tester
 }

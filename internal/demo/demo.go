@@ -128,6 +128,9 @@ func (d *demo) close() {
 	if d.lab != nil {
 		d.lab.Close()
 	}
+	if d.port != nil {
+		d.port.host.Close()
+	}
 	if d.pins != nil {
 		d.pins.close()
 		d.pins = nil

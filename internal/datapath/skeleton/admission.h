@@ -91,7 +91,8 @@ static __noinline bool queue_walk(struct port *port, struct track *t, __u64 now,
 /* Takes a place of the port's quota for the connection that the packet opens. */
 static __always_inline bool port_admit(struct port *port, struct packet *p, struct track *t)
 {
-	__u32 quota = config.max_connections, reserve = quota / 4, queued = READ_ONCE(port->queued);
+	const struct config *config = config_of(p);
+	__u32 quota = config ? config->max_connections : 0, reserve = quota / 4, queued = READ_ONCE(port->queued);
 	__u32 room = quota, kept = 0;
 
 	if (p->link_proto != PROTO_TCP) {

@@ -6,15 +6,6 @@
 
 #include "admission.h"
 
-#define EEXIST 17
-
-static __always_inline __u64 clause_name(__u32 clause)
-{
-	__u64 *name = bpf_map_lookup_elem(&clause_names, &clause);
-
-	return name ? *name : 0;
-}
-
 /* Makes an entry. Returns 0, or why there is none. */
 static __always_inline int conn_insert(struct packet *p, struct track *t, struct port *port, void *shard)
 {
@@ -28,7 +19,7 @@ static __always_inline int conn_insert(struct packet *p, struct track *t, struct
 	error = bpf_map_update_elem(shard, &t->key, &t->fresh, BPF_NOEXIST);
 	if (!error) {
 		__sync_fetch_and_add(&port->opened, 1);
-		if (config.helpers)
+		if (features.helpers)
 			expectation_note(t, 0);
 		return 0;
 	}
@@ -82,7 +73,7 @@ static __always_inline int conn_reuse(struct packet *p, struct track *t, struct 
 	} else if (!result) {
 		__sync_fetch_and_add(&port->opened, 1);
 		__sync_fetch_and_add(&port->expired, 1);
-		if (config.helpers)
+		if (features.helpers)
 			expectation_note(t, flags_before);
 	}
 	return result;
@@ -101,7 +92,6 @@ static __always_inline int conn_commit(struct packet *p, struct track *t)
 
 	if (!t->pending)
 		return 0;
-	t->fresh.flow.admitted = clause_name(t->clause);
 	port = bpf_map_lookup_elem(&ports, &t->key.port);
 	shard = conn_shard(t->fresh.tag);
 	if (!port || !shard)

@@ -6,6 +6,19 @@
 #define READ_ONCE(x)		(*(volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
 
+#define EEXIST 17
+
+static __always_inline bool same_words(const void *a, const void *b, __u32 bytes)
+{
+	const __u64 *x = a, *y = b;
+
+#pragma unroll
+	for (__u32 i = 0; i < bytes / 8; i++)
+		if (x[i] != y[i])
+			return false;
+	return true;
+}
+
 /*
  * Keyed hash: products with random 64-bit words, of which the upper half
  * counts (Lemire and Kaser, "Strongly universal string hashing is fast"). Never

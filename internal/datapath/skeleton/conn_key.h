@@ -256,7 +256,7 @@ static __always_inline bool key_of_packet(struct __sk_buff *skb, struct packet *
 	__builtin_memset(k, 0, sizeof(*k));
 	t->quoted = 0;
 	t->answer = 0;
-	k->port = current_port();
+	k->port = p->port;
 	k->family = p->family;
 	k->proto = p->link_proto;
 	k->a_ip[0] = p->src_ip[0];

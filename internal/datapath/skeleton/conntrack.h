@@ -54,29 +54,32 @@ static __always_inline __u32 conn_direction(__u32 flags, __u8 ends)
 /* How long a connection that is neither TCP nor SCTP lives on, and the flags that it gets. */
 static __always_inline __u64 conn_timeout(struct packet *p, __u64 created, __u32 flags, __u32 *add)
 {
+	const struct config *config = config_of(p);
 	bool replied = flags & CONN_SEEN_REPLY;
 	__u64 timeout, stream;
 
+	if (!config)
+		return 0;
 	switch (p->link_proto) {
 	case PROTO_UDP:
 		replied = replied && (__s64)(p->now - created) > (__s64)UDP_STREAM_AGE;
-		timeout = config.timeouts.udp;
-		stream = config.timeouts.udp_stream;
+		timeout = config->timeouts.udp;
+		stream = config->timeouts.udp_stream;
 		break;
 	case PROTO_UDPLITE:
-		timeout = config.timeouts.udplite;
-		stream = config.timeouts.udplite_stream;
+		timeout = config->timeouts.udplite;
+		stream = config->timeouts.udplite_stream;
 		break;
 	case PROTO_GRE:
-		timeout = config.timeouts.gre;
-		stream = config.timeouts.gre_stream;
+		timeout = config->timeouts.gre;
+		stream = config->timeouts.gre_stream;
 		break;
 	case PROTO_ICMP:
-		return config.timeouts.icmp;
+		return config->timeouts.icmp;
 	case PROTO_ICMPV6:
-		return config.timeouts.icmpv6;
+		return config->timeouts.icmpv6;
 	default:
-		return config.timeouts.generic;
+		return config->timeouts.generic;
 	}
 	if (!replied)
 		return timeout;
@@ -143,19 +146,22 @@ static __noinline int conn_requeue(struct track *t, struct connection *c, struct
 static __noinline enum known known_tcp(struct packet *p, struct track *t, struct connection *c,
 				       struct conn_lock *lock, __u32 length)
 {
+	const struct config *config = config_of(p);
 	enum known known = UNKNOWN;
 	__u32 dir, left = 0;
 	bool spare, joins = false;
 
+	if (!config)
+		return UNKNOWN;
 	tcp_segment_read(p, &t->segment);
 	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
-		if (config.helpers)
+		if (features.helpers)
 			t->helper = c->flow.helper;
 		dir = conn_direction(c->flow.flags, t->ends);
 		conn_judged(p, c->flow.flags, dir);
 		dir = forget(&t->segment, dir);
-		switch (tcp_packet(&c->flow, &t->segment, dir)) {
+		switch (tcp_packet(&c->flow, &t->segment, dir, &config->timeouts)) {
 		case TCP_VERDICT_REOPEN:
 			c->flow.expires = p->now;
 			break;
@@ -186,17 +192,20 @@ static __noinline enum known known_tcp(struct packet *p, struct track *t, struct
 static __noinline enum known known_sctp(struct packet *p, struct track *t, struct connection *c,
 					struct conn_lock *lock, __u32 length)
 {
+	const struct config *config = config_of(p);
 	volatile __u8 *direction = &t->sctp.direction;
 	enum known known = UNKNOWN;
 	__u32 dir;
 
+	if (!config)
+		return UNKNOWN;
 	bpf_spin_lock(&lock->lock);
 	if (c->tag == t->fresh.tag && p->now < c->flow.expires) {
 		known = KNOWN;
 		*direction = conn_direction(c->flow.flags, t->ends);
 		conn_judged(p, c->flow.flags, *direction);
 		dir = *direction;
-		if (sctp_judge(&c->flow, &t->sctp, dir) == SCTP_VERDICT_INVALID) {
+		if (sctp_judge(&c->flow, &t->sctp, dir, &config->timeouts) == SCTP_VERDICT_INVALID) {
 			conn_invalid(p, t->sctp.invalid);
 		} else {
 			if (dir)
@@ -216,7 +225,7 @@ static __always_inline enum known known_other(struct packet *p, struct track *t,
 	if (!conn_live(c, t->fresh.tag, p->now))
 		return UNKNOWN;
 	flags = READ_ONCE(c->flow.flags);
-	if (config.helpers)
+	if (features.helpers)
 		t->helper = c->flow.helper;
 	dir = conn_direction(flags, t->ends);
 	add = dir ? CONN_SEEN_REPLY : 0;
@@ -245,10 +254,14 @@ static __always_inline void conn_judge_error(struct packet *p, struct track *t, 
  * A global function, which is verified once. */
 __noinline int conn_open(struct packet *p, struct track *t, __u32 fault, __u32 length)
 {
+	const struct config *config;
 	struct flow *f;
 	__u32 flags;
 
 	if (!p || !t)
+		return 0;
+	config = config_of(p);
+	if (!config)
 		return 0;
 	f = &t->fresh.flow;
 	flags = (t->ends == FROM_B ? CONN_ORIGIN_B : 0) | CONN_OUT * (p->out & 1);
@@ -257,11 +270,11 @@ __noinline int conn_open(struct packet *p, struct track *t, __u32 fault, __u32 l
 		return 0;
 	__builtin_memset(f, 0, sizeof(*f));
 	/* An announcement is used up even by a packet that turns out invalid. */
-	if (config.helpers) {
+	if (features.helpers) {
 		if (expectation_take(p, t))
 			flags |= CONN_EXPECTED;
 		else
-			f->helper = helper_of_service(p);
+			f->helper = helper_of_service(p, config);
 	}
 	/* By way of memory: the verifier is not to follow each kind. */
 	WRITE_ONCE(f->flags, flags);
@@ -271,11 +284,11 @@ __noinline int conn_open(struct packet *p, struct track *t, __u32 fault, __u32 l
 	if (p->link_proto == PROTO_TCP) {
 		tcp_segment_read(p, &t->segment);
 		p->invalid = INVALID_TCP_OPENING;
-		if (!tcp_open(f, &t->segment))
+		if (!tcp_open(f, &t->segment, config))
 			return 0;
 	} else if (p->link_proto == PROTO_SCTP) {
 		p->invalid = INVALID_SCTP_OPENING;
-		if (!sctp_open(f, &t->sctp))
+		if (!sctp_open(f, &t->sctp, &config->timeouts))
 			return 0;
 	} else {
 		f->expires = p->now + conn_timeout(p, p->now, 0, &flags);

@@ -137,7 +137,6 @@ struct track {
 	__u8 ends;			/* enum ends: which end of the key sent the packet */
 	__u8 quoted;			/* the key is that of the packet an ICMP error quotes */
 	__u8 answer;			/* an ICMP answer: it opens nothing */
-	__u32 clause;			/* that passed the packet, for what it opens */
 	__u8 helper;			/* of the packet's connection: enum helper */
 	__u8 pad[3];
 	struct tcp_segment segment;
@@ -150,15 +149,6 @@ __attribute__((unused)) int describe_connection(struct connection *c)
 {
 	return c->tag;
 }
-
-/* The names of the policy's clauses, which outlive the policy. The loader sets
- * the size. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} clause_names SEC(".maps");
 
 #define SHARDS 128
 #define SHARD_CONNECTIONS 16384
@@ -208,6 +198,12 @@ struct {
 	__type(value, struct conn_lock);
 } locks SEC(".maps");
 
+/* What became of answers to rejected packets. */
+struct answers {
+	__u64 next;		/* when the bucket is full again */
+	__u64 sent, suppressed;
+};
+
 /* One entry a port, made before its programs are attached. When it is deleted,
  * its connections go with it. */
 struct port {
@@ -221,6 +217,8 @@ struct port {
 	__u32 passed;		/* tickets up to this one are out of the queue */
 	__u64 given_up;		/* before their end, to make room */
 	__u64 expired;		/* removed or replaced after their end */
+	__u64 mark;		/* for the answers of all its generations; programs have it in `config` */
+	struct answers answers[2];	/* to packets in and out */
 };
 
 struct {

@@ -52,17 +52,6 @@ struct {
 	__type(value, struct place_of_target);
 } expectations SEC(".maps");
 
-static __always_inline bool same_words(const void *a, const void *b, __u32 bytes)
-{
-	const __u64 *x = a, *y = b;
-
-#pragma unroll
-	for (__u32 i = 0; i < bytes / 8; i++)
-		if (x[i] != y[i])
-			return false;
-	return true;
-}
-
 /* The connection that the packet would open. */
 static __always_inline void target_of_packet(struct target *t, struct packet *p, __u32 port)
 {

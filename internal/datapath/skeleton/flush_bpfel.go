@@ -16,7 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	flushMapClauseNames  = "clause_names"
+	flushMapConfigs      = "configs"
 	flushMapConnections  = "connections"
 	flushMapCounted      = "counted"
 	flushMapFlushed      = "flushed"
@@ -28,8 +28,8 @@ const (
 	flushMapTest         = "test"
 	flushProgFlushExpire = "flush_expire"
 	flushProgFlushRemove = "flush_remove"
-	flushVarConfig       = "config"
 	flushVarExpiredAt    = "expired_at"
+	flushVarFeatures     = "features"
 )
 
 // loadFlush returns the embedded CollectionSpec for flush.
@@ -82,7 +82,7 @@ type flushProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flushMapSpecs struct {
-	ClauseNames *ebpf.MapSpec `ebpf:"clause_names"`
+	Configs     *ebpf.MapSpec `ebpf:"configs"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Flushed     *ebpf.MapSpec `ebpf:"flushed"`
@@ -98,8 +98,8 @@ type flushMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type flushVariableSpecs struct {
-	Config    *ebpf.VariableSpec `ebpf:"config"`
 	ExpiredAt *ebpf.VariableSpec `ebpf:"expired_at"`
+	Features  *ebpf.VariableSpec `ebpf:"features"`
 }
 
 // flushObjects contains all objects after they have been loaded into the kernel.
@@ -122,7 +122,7 @@ func (o *flushObjects) Close() error {
 //
 // It can be passed to loadFlushObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flushMaps struct {
-	ClauseNames *ebpf.Map `ebpf:"clause_names"`
+	Configs     *ebpf.Map `ebpf:"configs"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counted     *ebpf.Map `ebpf:"counted"`
 	Flushed     *ebpf.Map `ebpf:"flushed"`
@@ -136,7 +136,7 @@ type flushMaps struct {
 
 func (m *flushMaps) Close() error {
 	return _FlushClose(
-		m.ClauseNames,
+		m.Configs,
 		m.Connections,
 		m.Counted,
 		m.Flushed,
@@ -153,8 +153,8 @@ func (m *flushMaps) Close() error {
 //
 // It can be passed to loadFlushObjects or ebpf.CollectionSpec.LoadAndAssign.
 type flushVariables struct {
-	Config    *ebpf.Variable `ebpf:"config"`
 	ExpiredAt *ebpf.Variable `ebpf:"expired_at"`
+	Features  *ebpf.Variable `ebpf:"features"`
 }
 
 // flushPrograms contains all programs after they have been loaded into the kernel.

@@ -41,12 +41,14 @@ struct remembered {
 
 /*
  * A port's datagrams, 512 of them: a guest can push out only those of its own
- * port. Each belongs into one of the sets, where a new one takes the place of the
- * oldest. An LRU hash would forget up to 128 of them at a time, and those first
+ * port. Each belongs into one of the port's sets, where a new one takes the place
+ * of the oldest. A set is made when a first fragment belongs into it, and goes
+ * when the port's number is closed. An LRU hash would forget up to 128 of them at a time, and those first
  * that nothing has asked for yet.
  */
 #define FRAGMENT_SETS	64
 #define FRAGMENT_WAYS	8
+#define FRAGMENT_SETS_OF_ALL	(4096 * FRAGMENT_SETS)
 
 struct fragment_set {
 	struct bpf_spin_lock lock;
@@ -54,21 +56,27 @@ struct fragment_set {
 	struct remembered ways[FRAGMENT_WAYS];
 };
 
+struct fragment_place {
+	__u32 port;
+	__u32 set;
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, FRAGMENT_SETS);
-	__type(key, __u32);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FRAGMENT_SETS_OF_ALL);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct fragment_place);
 	__type(value, struct fragment_set);
 } fragments SEC(".maps");
 
-static __always_inline void datagram_of(struct packet *p, __u32 port, struct datagram *d)
+static __always_inline void datagram_of(struct packet *p, struct datagram *d)
 {
 	__builtin_memset(d, 0, sizeof(*d));
 	d->src_ip[0] = p->src_ip[0];
 	d->src_ip[1] = p->src_ip[1];
 	d->dst_ip[0] = p->dst_ip[0];
 	d->dst_ip[1] = p->dst_ip[1];
-	d->port = port;
+	d->port = p->port;
 	d->id = p->fragment_id;
 	d->out = p->out;
 	d->family = p->family;
@@ -76,18 +84,35 @@ static __always_inline void datagram_of(struct packet *p, __u32 port, struct dat
 		d->proto = p->link_proto;
 }
 
+/* Where a datagram is in its set, or belongs. In memory, where the verifier
+ * knows no values: it would follow every order of the eight. */
+struct fragment_search {
+	__u64 seen;	/* of the oldest */
+	__u32 way;
+	__u32 found;
+	/* What a set begins with, too large for the stack; never written. A struct
+	 * fragment_set has a lock that is not to be read. */
+	__u8 empty[sizeof(struct fragment_set)];
+};
+
 /* Datagrams are numbered one after the other: the keyed hash alone, a sum of
  * products, may lead such into a few sets. */
-static __always_inline struct fragment_set *fragment_set_of(struct datagram *d)
+static __always_inline struct fragment_set *fragment_set_of(struct datagram *d, struct fragment_search *make)
 {
 	__u32 set = keyed_hash(d, sizeof(*d) / 4);
+	struct fragment_place place = { .port = d->port };
+	struct fragment_set *known;
 
 	set ^= set >> 16;
 	set *= 0x7feb352d;
 	set ^= set >> 15;
 	set *= 0x846ca68b;
-	set = (set ^ set >> 16) % FRAGMENT_SETS;
-	return bpf_map_lookup_elem(&fragments, &set);
+	place.set = (set ^ set >> 16) % FRAGMENT_SETS;
+	known = bpf_map_lookup_elem(&fragments, &place);
+	if (known || !make)
+		return known;
+	bpf_map_update_elem(&fragments, &place, make->empty, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&fragments, &place);
 }
 
 static __always_inline bool same_datagram(struct datagram *a, struct datagram *b)
@@ -99,13 +124,6 @@ static __always_inline bool same_datagram(struct datagram *a, struct datagram *b
 	return !differ;
 }
 
-/* Where a datagram is in its set, or belongs. In memory, where the verifier
- * knows no values: it would follow every order of the eight. */
-struct fragment_search {
-	__u64 seen;	/* of the oldest */
-	__u32 way;
-	__u32 found;
-};
 
 /* Under the set's lock. */
 static __always_inline void fragment_seek(struct fragment_set *set, struct datagram *d,
@@ -126,14 +144,14 @@ static __always_inline void fragment_seek(struct fragment_set *set, struct datag
 }
 
 /* False if no first fragment of the datagram is remembered. */
-static __always_inline bool fragment_find(struct packet *p, __u32 port, volatile struct fragment_search *search,
+static __always_inline bool fragment_find(struct packet *p, volatile struct fragment_search *search,
 					  struct first_fragment *first)
 {
 	struct fragment_set *set;
 	struct datagram d;
 
-	datagram_of(p, port, &d);
-	set = fragment_set_of(&d);
+	datagram_of(p, &d);
+	set = fragment_set_of(&d, NULL);
 	if (!set)
 		return false;
 	bpf_spin_lock(&set->lock);
@@ -144,17 +162,20 @@ static __always_inline bool fragment_find(struct packet *p, __u32 port, volatile
 }
 
 /* What the first fragment told; false: it was dropped, and so is this one. */
-static __always_inline bool fragment_recall(struct packet *p, __u32 port, struct fragment_search *search)
+static __always_inline bool fragment_recall(struct packet *p, struct fragment_search *search)
 {
 	struct first_fragment told = {}, *first = &told;
+	const struct config *config = config_of(p);
 
-	if (!fragment_find(p, port, search, first))
+	if (!config)
+		return false;
+	if (!fragment_find(p, search, first))
 		return true;
 	if (p->fragment_offset < first->length) {
 		p->malformed = OVERLAPPING_FRAGMENT;
 		return true;
 	}
-	if (first->policy != config.policy)
+	if (first->policy != config->policy)
 		return true;
 	p->fragment = FRAGMENT_LATER;
 	p->have |= first->have & TRANSPORT_GROUPS;
@@ -170,11 +191,12 @@ static __always_inline bool fragment_recall(struct packet *p, __u32 port, struct
 	return first->passed;
 }
 
-static __always_inline void fragment_remember(struct packet *p, __u32 port, struct fragment_search *search, bool passed)
+static __always_inline void fragment_remember(struct packet *p, struct fragment_search *search, bool passed)
 {
+	const struct config *config = config_of(p);
 	struct first_fragment first = {
 		.seen = p->now,
-		.policy = config.policy,
+		.policy = config ? config->policy : 0,
 		.have = p->have,
 		.length = p->fragment_length,
 		.src_port = p->src_port,
@@ -192,8 +214,8 @@ static __always_inline void fragment_remember(struct packet *p, __u32 port, stru
 
 	for (int i = 0; i < 4; i++)
 		first.tcp_options[i] = p->tcp_options[i];
-	datagram_of(p, port, &d);
-	set = fragment_set_of(&d);
+	datagram_of(p, &d);
+	set = fragment_set_of(&d, search);
 	if (!set)
 		return;
 	bpf_spin_lock(&set->lock);

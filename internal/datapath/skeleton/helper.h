@@ -15,13 +15,13 @@
 #include "segment.h"
 
 /* The helper for a connection that the packet opens unannounced. */
-static __always_inline __u8 helper_of_service(struct packet *p)
+static __always_inline __u8 helper_of_service(struct packet *p, const struct config *config)
 {
 	if (!(p->have & HAVE_PORTS))
 		return HELPER_NONE;
 	for (int i = 0; i < MAX_SERVICES; i++)
-		if (config.services[i].proto == p->link_proto && config.services[i].port == p->dst_port)
-			return config.services[i].helper;
+		if (config->services[i].proto == p->link_proto && config->services[i].port == p->dst_port)
+			return config->services[i].helper;
 	return HELPER_NONE;
 }
 

@@ -31,10 +31,11 @@ struct limiting {
 	__u64 created;			/* of the member */
 	__u64 counted_by;		/* of the packet's own connection */
 	__u32 above, live;
+	__u32 quota;			/* of the port's places */
 	__u32 free, free_tag, version;	/* the first place that is free */
 	__u8 has_free, missing;		/* `missing`: it is behind the last */
 	__u8 own, found, raced;
-	__u8 pad[3];
+	__u8 pad[7];
 	__u32 taken;
 	struct met met[MAX_LIMITS_MET];
 };
@@ -176,11 +177,11 @@ static __always_inline void limit_mark(struct packet *p, struct track *t, struct
 	bpf_spin_unlock(&lock->lock);
 }
 
-static __always_inline bool counted_admit(struct port *port)
+static __always_inline bool counted_admit(struct port *port, __u32 quota)
 {
 	__u32 before = __sync_fetch_and_add(&port->counted, 1);
 
-	if (!config.max_connections || before < config.max_connections)
+	if (before < quota)
 		return true;
 	__sync_fetch_and_add(&port->counted, -1);
 	return false;
@@ -194,7 +195,7 @@ static __always_inline int place_append(struct limiting *l, void *shard)
 
 	if (!port)
 		return VERDICT_FULL;
-	if (!counted_admit(port)) {
+	if (!counted_admit(port, l->quota)) {
 		__sync_fetch_and_add(&port->refused, 1);
 		return VERDICT_FULL;
 	}
@@ -254,7 +255,7 @@ static __always_inline int place_take(struct limiting *l)
 
 static __always_inline void place_of(struct packet *p, struct limiting *l, __u64 limit)
 {
-	l->place.port = current_port();
+	l->place.port = p->port;
 	l->place.family = p->family;
 	l->place.source[0] = p->src_ip[0];
 	l->place.source[1] = p->src_ip[1];
@@ -263,16 +264,18 @@ static __always_inline void place_of(struct packet *p, struct limiting *l, __u64
 
 static __always_inline int limit_exceeded(struct packet *p, struct track *t, __u64 limit, __u32 above)
 {
+	const struct config *config = config_of(p);
 	struct limiting *l = get_limiting();
 	int refused;
 
-	if (!l)
+	if (!l || !config)
 		return VERDICT_FULL;
 	if (above > MAX_LIMIT)
 		above = MAX_LIMIT;
 	place_of(p, l, limit);
 	l->now = p->now;
 	l->above = above;
+	l->quota = config->max_connections;
 	l->live = 0;
 	l->has_free = 0;
 	l->found = 0;

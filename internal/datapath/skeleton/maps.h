@@ -29,29 +29,52 @@ struct timeouts {
 };
 
 /*
- * Set before loading and constant from then on: what a policy does not use is
- * removed by the verifier as dead code.
+ * What the policy of a generation asks of the skeleton: constant once loaded, so
+ * that the verifier removes the rest. The skeleton is loaded once a host for
+ * each combination that any generation needs.
  */
-struct config {
-	__u32 port;		/* key of the port's connections, never used twice */
+struct features {
 	__u8 testing;		/* clock and port come from the map `test` */
 	__u8 track;		/* the policy names states or directions */
 	__u8 helpers;		/* the policy names RELATED */
 	__u8 tcp_options;	/* something looks at TCP options */
-	__u8 pick_up;		/* a mid-stream TCP packet may open a connection */
 	__u8 reject;		/* the policy rejects packets */
-	__u8 swapped;		/* what the guest sends is what the device transmits */
 	__u8 limits;		/* the policy counts connections */
-	__u32 max_connections;	/* of this port */
-	__u64 mac;		/* the guest's, a 48-bit number */
-	__u64 policy;		/* its name: another for one that decides differently */
-	struct service services[MAX_SERVICES];
-	struct timeouts timeouts;
-	__u32 generation;	/* that the programs belong to */
-	__u32 pad;
 };
 
-const volatile struct config config = {};
+const volatile struct features features = {};
+
+/* What is a generation's own, written before its programs are attached. */
+struct config {
+	__u32 port;		/* key of the port's connections, never used twice */
+	__u32 generation;
+	__u32 max_connections;	/* of this port */
+	__u8 pick_up;		/* a mid-stream TCP packet may open a connection */
+	__u8 swapped;		/* what the guest sends is what the device transmits */
+	__u8 pad[2];
+	__u64 mac;		/* the guest's, a 48-bit number */
+	__u64 policy;		/* its name: another for one that decides differently */
+	__u64 mark;		/* in the metadata of an answer, for the port's other program */
+	struct service services[MAX_SERVICES];
+	struct timeouts timeouts;
+};
+
+/* Generations that can be there at once, on all ports of the host. */
+#define SLOTS 16384
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct config);
+} configs SEC(".maps");
+
+static __always_inline const struct config *config_of(const struct packet *p)
+{
+	__u32 slot = p->slot;
+
+	return bpf_map_lookup_elem(&configs, &slot);
+}
 
 /* Test runs move the clock and change the port between sequences. */
 struct test {
@@ -76,22 +99,12 @@ static __always_inline struct test *get_test(void)
 
 static __always_inline __u64 current_time(void)
 {
-	if (config.testing) {
+	if (features.testing) {
 		struct test *t = get_test();
 
 		return t ? t->now : 0;
 	}
 	return bpf_ktime_get_coarse_ns();
-}
-
-static __always_inline __u32 current_port(void)
-{
-	if (config.testing) {
-		struct test *t = get_test();
-
-		return t ? t->port : 0;
-	}
-	return config.port;
 }
 
 enum state {

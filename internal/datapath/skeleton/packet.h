@@ -118,6 +118,8 @@ struct packet {
 	__u32 l4_header;		/* bytes of transport header, 0 unknown */
 	__u32 tcp_seq, tcp_ack;
 	__u32 tcp_sack;			/* the ACK, or a higher right edge of the first SACK option */
+	__u32 slot;			/* of the generation that judges the packet */
+	__u32 port;			/* number of the port */
 	__u64 now;			/* nanoseconds, coarse monotonic */
 };
 

@@ -16,34 +16,24 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	portMapAnswer       = "answer"
-	portMapAutomata     = "automata"
-	portMapClauseNames  = "clause_names"
-	portMapClauses      = "clauses"
-	portMapConnections  = "connections"
-	portMapCounted      = "counted"
-	portMapExpectations = "expectations"
-	portMapFragments    = "fragments"
-	portMapInvalid      = "invalid"
-	portMapLimiting     = "limiting"
-	portMapLocks        = "locks"
-	portMapPorts        = "ports"
-	portMapQueue        = "queue"
-	portMapReadings     = "readings"
-	portMapRejects      = "rejects"
-	portMapRelated      = "related"
-	portMapReport       = "report"
-	portMapScratch      = "scratch"
-	portMapSecret       = "secret"
-	portMapStreams      = "streams"
-	portMapTest         = "test"
-	portMapTotals       = "totals"
-	portMapWatchRings   = "watch_rings"
-	portMapWatchTables  = "watch_tables"
-	portMapWatches      = "watches"
-	portProgTapgateIn   = "tapgate_in"
-	portProgTapgateOut  = "tapgate_out"
-	portVarConfig       = "config"
+	portMapClauseNames = "clause_names"
+	portMapClauses     = "clauses"
+	portMapConfigs     = "configs"
+	portMapConnections = "connections"
+	portMapCounted     = "counted"
+	portMapFragments   = "fragments"
+	portMapLimiting    = "limiting"
+	portMapLocks       = "locks"
+	portMapPorts       = "ports"
+	portMapRelated     = "related"
+	portMapScratch     = "scratch"
+	portMapSecret      = "secret"
+	portMapSkeletons   = "skeletons"
+	portMapTest        = "test"
+	portMapTotals      = "totals"
+	portProgTapgateIn  = "tapgate_in"
+	portProgTapgateOut = "tapgate_out"
+	portVarFeatures    = "features"
 )
 
 // loadPort returns the embedded CollectionSpec for port.
@@ -96,38 +86,28 @@ type portProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portMapSpecs struct {
-	Answer       *ebpf.MapSpec `ebpf:"answer"`
-	Automata     *ebpf.MapSpec `ebpf:"automata"`
-	ClauseNames  *ebpf.MapSpec `ebpf:"clause_names"`
-	Clauses      *ebpf.MapSpec `ebpf:"clauses"`
-	Connections  *ebpf.MapSpec `ebpf:"connections"`
-	Counted      *ebpf.MapSpec `ebpf:"counted"`
-	Expectations *ebpf.MapSpec `ebpf:"expectations"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Invalid      *ebpf.MapSpec `ebpf:"invalid"`
-	Limiting     *ebpf.MapSpec `ebpf:"limiting"`
-	Locks        *ebpf.MapSpec `ebpf:"locks"`
-	Ports        *ebpf.MapSpec `ebpf:"ports"`
-	Queue        *ebpf.MapSpec `ebpf:"queue"`
-	Readings     *ebpf.MapSpec `ebpf:"readings"`
-	Rejects      *ebpf.MapSpec `ebpf:"rejects"`
-	Related      *ebpf.MapSpec `ebpf:"related"`
-	Report       *ebpf.MapSpec `ebpf:"report"`
-	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
-	Secret       *ebpf.MapSpec `ebpf:"secret"`
-	Streams      *ebpf.MapSpec `ebpf:"streams"`
-	Test         *ebpf.MapSpec `ebpf:"test"`
-	Totals       *ebpf.MapSpec `ebpf:"totals"`
-	WatchRings   *ebpf.MapSpec `ebpf:"watch_rings"`
-	WatchTables  *ebpf.MapSpec `ebpf:"watch_tables"`
-	Watches      *ebpf.MapSpec `ebpf:"watches"`
+	ClauseNames *ebpf.MapSpec `ebpf:"clause_names"`
+	Clauses     *ebpf.MapSpec `ebpf:"clauses"`
+	Configs     *ebpf.MapSpec `ebpf:"configs"`
+	Connections *ebpf.MapSpec `ebpf:"connections"`
+	Counted     *ebpf.MapSpec `ebpf:"counted"`
+	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
+	Limiting    *ebpf.MapSpec `ebpf:"limiting"`
+	Locks       *ebpf.MapSpec `ebpf:"locks"`
+	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Related     *ebpf.MapSpec `ebpf:"related"`
+	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
+	Secret      *ebpf.MapSpec `ebpf:"secret"`
+	Skeletons   *ebpf.MapSpec `ebpf:"skeletons"`
+	Test        *ebpf.MapSpec `ebpf:"test"`
+	Totals      *ebpf.MapSpec `ebpf:"totals"`
 }
 
 // portVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portVariableSpecs struct {
-	Config *ebpf.VariableSpec `ebpf:"config"`
+	Features *ebpf.VariableSpec `ebpf:"features"`
 }
 
 // portObjects contains all objects after they have been loaded into the kernel.
@@ -150,60 +130,40 @@ func (o *portObjects) Close() error {
 //
 // It can be passed to loadPortObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portMaps struct {
-	Answer       *ebpf.Map `ebpf:"answer"`
-	Automata     *ebpf.Map `ebpf:"automata"`
-	ClauseNames  *ebpf.Map `ebpf:"clause_names"`
-	Clauses      *ebpf.Map `ebpf:"clauses"`
-	Connections  *ebpf.Map `ebpf:"connections"`
-	Counted      *ebpf.Map `ebpf:"counted"`
-	Expectations *ebpf.Map `ebpf:"expectations"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Invalid      *ebpf.Map `ebpf:"invalid"`
-	Limiting     *ebpf.Map `ebpf:"limiting"`
-	Locks        *ebpf.Map `ebpf:"locks"`
-	Ports        *ebpf.Map `ebpf:"ports"`
-	Queue        *ebpf.Map `ebpf:"queue"`
-	Readings     *ebpf.Map `ebpf:"readings"`
-	Rejects      *ebpf.Map `ebpf:"rejects"`
-	Related      *ebpf.Map `ebpf:"related"`
-	Report       *ebpf.Map `ebpf:"report"`
-	Scratch      *ebpf.Map `ebpf:"scratch"`
-	Secret       *ebpf.Map `ebpf:"secret"`
-	Streams      *ebpf.Map `ebpf:"streams"`
-	Test         *ebpf.Map `ebpf:"test"`
-	Totals       *ebpf.Map `ebpf:"totals"`
-	WatchRings   *ebpf.Map `ebpf:"watch_rings"`
-	WatchTables  *ebpf.Map `ebpf:"watch_tables"`
-	Watches      *ebpf.Map `ebpf:"watches"`
+	ClauseNames *ebpf.Map `ebpf:"clause_names"`
+	Clauses     *ebpf.Map `ebpf:"clauses"`
+	Configs     *ebpf.Map `ebpf:"configs"`
+	Connections *ebpf.Map `ebpf:"connections"`
+	Counted     *ebpf.Map `ebpf:"counted"`
+	Fragments   *ebpf.Map `ebpf:"fragments"`
+	Limiting    *ebpf.Map `ebpf:"limiting"`
+	Locks       *ebpf.Map `ebpf:"locks"`
+	Ports       *ebpf.Map `ebpf:"ports"`
+	Related     *ebpf.Map `ebpf:"related"`
+	Scratch     *ebpf.Map `ebpf:"scratch"`
+	Secret      *ebpf.Map `ebpf:"secret"`
+	Skeletons   *ebpf.Map `ebpf:"skeletons"`
+	Test        *ebpf.Map `ebpf:"test"`
+	Totals      *ebpf.Map `ebpf:"totals"`
 }
 
 func (m *portMaps) Close() error {
 	return _PortClose(
-		m.Answer,
-		m.Automata,
 		m.ClauseNames,
 		m.Clauses,
+		m.Configs,
 		m.Connections,
 		m.Counted,
-		m.Expectations,
 		m.Fragments,
-		m.Invalid,
 		m.Limiting,
 		m.Locks,
 		m.Ports,
-		m.Queue,
-		m.Readings,
-		m.Rejects,
 		m.Related,
-		m.Report,
 		m.Scratch,
 		m.Secret,
-		m.Streams,
+		m.Skeletons,
 		m.Test,
 		m.Totals,
-		m.WatchRings,
-		m.WatchTables,
-		m.Watches,
 	)
 }
 
@@ -211,7 +171,7 @@ func (m *portMaps) Close() error {
 //
 // It can be passed to loadPortObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portVariables struct {
-	Config *ebpf.Variable `ebpf:"config"`
+	Features *ebpf.Variable `ebpf:"features"`
 }
 
 // portPrograms contains all programs after they have been loaded into the kernel.

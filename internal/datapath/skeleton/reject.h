@@ -35,24 +35,6 @@
 #define ANSWER_INTERVAL	(SECOND / 100)
 #define ANSWER_BURST	50
 
-struct answers {
-	__u64 next;		/* when the bucket is full again */
-	__u64 sent, suppressed;
-};
-
-/* A port's, of all its generations. Directions: 0 in, 1 out. */
-struct rejects {
-	__u64 mark;		/* in the metadata of an answer, for the port's other program */
-	struct answers direction[2];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct rejects);
-} rejects SEC(".maps");
-
 /* An answer is put together here; the IP header is aligned. */
 struct answer {
 	__u8 pad[2];
@@ -66,20 +48,11 @@ struct {
 	__type(value, struct answer);
 } answer SEC(".maps");
 
-static __always_inline struct rejects *get_rejects(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&rejects, &zero);
-}
-
 /* Recognises an answer of the port's other program. Nobody else knows the
  * mark, and nobody sees it behind this. */
-static __always_inline bool answer_passes(struct __sk_buff *skb)
+static __always_inline bool answer_passes(struct __sk_buff *skb, __u64 mark)
 {
-	struct rejects *r = get_rejects();
-
-	if (!r || !r->mark || skb->cb[0] != (__u32)r->mark || skb->cb[1] != (__u32)(r->mark >> 32))
+	if (!mark || skb->cb[0] != (__u32)mark || skb->cb[1] != (__u32)(mark >> 32))
 		return false;
 	skb->cb[0] = 0;
 	skb->cb[1] = 0;
@@ -123,9 +96,9 @@ static __always_inline bool tcp_answerable(struct packet *p)
 /* Whether a packet may be answered at all (RFC 1122 section 3.2.2, RFC 1812
  * section 4.3.2.7, RFC 4443 section 2.4 e). What a bridge floods to a guest
  * that it is not for must not be answered in another one's name. */
-static __always_inline bool answerable(struct packet *p)
+static __always_inline bool answerable(struct packet *p, __u64 mac)
 {
-	if ((p->src_mac | p->dst_mac) & MAC_GROUP || (!p->out && p->dst_mac != config.mac))
+	if ((p->src_mac | p->dst_mac) & MAC_GROUP || (!p->out && p->dst_mac != mac))
 		return false;
 	if (p->fragment > FRAGMENT_FIRST || !p->l4_offset || p->l4_offset >= CUT_BYTES)
 		return false;
@@ -307,13 +280,14 @@ static __always_inline bool answer_replace(struct __sk_buff *skb, __u8 *b, __u32
 static __always_inline int reject_packet(struct __sk_buff *skb, struct packet *p, struct head *head)
 {
 	__u32 zero = 0, out = p->out, length;
-	struct rejects *r = get_rejects();
+	struct port *port = bpf_map_lookup_elem(&ports, &p->port);
 	struct answer *a = bpf_map_lookup_elem(&answer, &zero);
+	const struct config *config = config_of(p);
 	struct answers *counts;
 
-	if (!r || !a || !answerable(p))
+	if (!port || !a || !config || !answerable(p, config->mac))
 		return TC_DROP;
-	counts = &r->direction[out & 1];
+	counts = &port->answers[out & 1];
 	if (!take_token(&counts->next, p->now, ANSWER_INTERVAL, (ANSWER_BURST - 1) * ANSWER_INTERVAL)) {
 		__sync_fetch_and_add(&counts->suppressed, 1);
 		return TC_DROP;
@@ -322,11 +296,11 @@ static __always_inline int reject_packet(struct __sk_buff *skb, struct packet *p
 	if (!length || !answer_replace(skb, a->bytes, length))
 		return TC_DROP;
 	__sync_fetch_and_add(&counts->sent, 1);
-	skb->cb[0] = (__u32)r->mark;
-	skb->cb[1] = (__u32)(r->mark >> 32);
+	skb->cb[0] = (__u32)config->mark;
+	skb->cb[1] = (__u32)(config->mark >> 32);
 	/* Back to where it came from: what the device received goes out on it,
 	 * what it was to transmit comes in. */
-	return bpf_redirect(skb->ifindex, out == config.swapped ? BPF_F_INGRESS : 0);
+	return bpf_redirect(skb->ifindex, out == config->swapped ? BPF_F_INGRESS : 0);
 }
 
 #endif

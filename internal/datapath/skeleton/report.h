@@ -13,13 +13,6 @@
 #define REPORT_HEAD	256
 #define NO_HEAD		0xffff
 
-/* How a packet ended, as an index and, shifted, as a bit. */
-enum fate {
-	FATE_DROPPED = 0,	/* or rejected */
-	FATE_PASSED = 1,
-	FATES,
-};
-
 struct report {
 	__u64 time;		/* nanoseconds, monotonic */
 	__u32 port;		/* its number */
@@ -135,7 +128,7 @@ static __always_inline void report_complete(struct __sk_buff *skb, struct report
 {
 	__u32 length = skb->len;
 
-	r->time = config.testing ? now : bpf_ktime_get_ns();
+	r->time = features.testing ? now : bpf_ktime_get_ns();
 	if (length > REPORT_HEAD)
 		length = REPORT_HEAD;
 	r->captured = 0;

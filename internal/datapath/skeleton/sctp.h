@@ -207,7 +207,7 @@ static __always_inline enum sctp_verdict sctp_take(sctp_packet *s, __u32 dir)
 }
 
 /* Starts an association in a zeroed flow; false: the packet cannot. */
-static __always_inline bool sctp_open(struct flow *f, sctp_packet *s)
+static __always_inline bool sctp_open(struct flow *f, sctp_packet *s, const struct timeouts *timeouts)
 {
 	if (s->seen & MID_CHUNKS)
 		return false;
@@ -219,12 +219,13 @@ static __always_inline bool sctp_open(struct flow *f, sctp_packet *s)
 	if (sctp_take(s, 0) != SCTP_VERDICT_ACCEPT)
 		return false;
 	sctp_store(f, s);
-	f->expires = s->now + config.timeouts.sctp[s->state & 15];
+	f->expires = s->now + timeouts->sctp[s->state & 15];
 	return true;
 }
 
 /* A packet of a live association, under its lock: no calls in here. */
-static __always_inline enum sctp_verdict sctp_judge(struct flow *f, sctp_packet *s, __u32 dir)
+static __always_inline enum sctp_verdict sctp_judge(struct flow *f, sctp_packet *s, __u32 dir,
+						     const struct timeouts *timeouts)
 {
 	enum sctp_verdict verdict;
 
@@ -234,7 +235,7 @@ static __always_inline enum sctp_verdict sctp_judge(struct flow *f, sctp_packet 
 		f->flags |= CONN_ASSURED;
 	sctp_store(f, s);
 	if (verdict == SCTP_VERDICT_ACCEPT)
-		f->expires = s->now + config.timeouts.sctp[s->state & 15];
+		f->expires = s->now + timeouts->sctp[s->state & 15];
 	return verdict;
 }
 

@@ -2,9 +2,9 @@
 
 // SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
 /*
- * The skeleton of a port's two programs: parse the frame once, run the stages
- * in order, count. The subprograms policy_link and policy_net are stubs here;
- * the loader puts the code compiled from the port's policy in their place.
+ * What is the same for all ports of the host: the steps that a generation's
+ * programs (port.c) lead a packet through. Here it is parsed, its connection is
+ * found and kept, and what its end asks for is done.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -23,103 +23,11 @@
 #include "limit.h"
 #include "fragment.h"
 
-#define TC_NEXT (-1)
-#define TC_DROP 2
-
+#include "handover.h"
 #include "reject.h"
 #include "report.h"
 
 char __license[] SEC("license") = "GPL";
-
-struct counter {
-	__u64 packets, bytes;
-};
-
-/* One counter a clause; the loader sets the size. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct counter);
-} clauses SEC(".maps");
-
-struct totals {
-	struct counter passed, dropped;
-	__u64 reasons[REASONS];		/* dropped packets */
-};
-
-/* By direction: 0 in, 1 out. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct totals);
-} totals SEC(".maps");
-
-/* Packets by enum invalid. By direction, as totals. */
-struct invalid_packets {
-	__u64 packets[INVALIDS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct invalid_packets);
-} invalid SEC(".maps");
-
-/* Too large for the stack. Programs run with bottom halves disabled, so none
- * interrupts another on the same CPU. */
-struct scratch {
-	struct packet packet;
-	struct head head;
-	struct track track;
-	struct fragment_search search;
-	__u32 length;		/* of the frame, for the counters */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratch SEC(".maps");
-
-static __always_inline struct scratch *get_scratch(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&scratch, &zero);
-}
-
-/* Called here for the clause that decided, by policies for one that matched
- * and let the packet go on. */
-__noinline int count_clause(__u32 clause)
-{
-	struct counter *c = bpf_map_lookup_elem(&clauses, &clause);
-	struct scratch *s = get_scratch();
-
-	if (c && s) {
-		c->packets++;
-		c->bytes += s->length;
-	}
-	return 0;
-}
-
-static __always_inline void count_invalid(struct packet *p)
-{
-	__u32 direction = p->out;
-	struct invalid_packets *counts = bpf_map_lookup_elem(&invalid, &direction);
-
-	if (counts && p->invalid < INVALIDS)
-		counts->packets[p->invalid]++;
-	if (config.testing) {
-		struct test *t = get_test();
-
-		if (t)
-			t->invalid = p->invalid;
-	}
-}
 
 /*
  * The steps that cost the verifier most are global functions: it checks each
@@ -132,7 +40,7 @@ __noinline int parse(struct __sk_buff *skb)
 
 	if (!s)
 		return REASON_INTERNAL;
-	parse_packet(skb, &s->packet, &s->head, config.tcp_options || config.track);
+	parse_packet(skb, &s->packet, &s->head, features.tcp_options || features.track);
 	return 0;
 }
 
@@ -141,7 +49,7 @@ __noinline int recall(void)
 {
 	struct scratch *s = get_scratch();
 
-	return s ? fragment_recall(&s->packet, current_port(), &s->search) : 0;
+	return s ? fragment_recall(&s->packet, &s->search) : 0;
 }
 
 __noinline int remember(bool passed)
@@ -149,11 +57,11 @@ __noinline int remember(bool passed)
 	struct scratch *s = get_scratch();
 
 	if (s)
-		fragment_remember(&s->packet, current_port(), &s->search, passed);
+		fragment_remember(&s->packet, &s->search, passed);
 	return 0;
 }
 
-__noinline int classify(struct __sk_buff *skb)
+__noinline int find_connection(struct __sk_buff *skb)
 {
 	struct scratch *s = get_scratch();
 
@@ -161,7 +69,11 @@ __noinline int classify(struct __sk_buff *skb)
 		return REASON_INTERNAL;
 	conn_classify(skb, &s->packet, &s->track);
 	if (s->packet.state == STATE_INVALID)
-		count_invalid(&s->packet);
+		s->invalid = s->packet.invalid;
+	s->classify = 0;
+	s->tracked = 1;
+	if (s->track.pending || s->track.helper)
+		s->finish |= 1 << FATE_PASSED;
 	return 0;
 }
 
@@ -172,17 +84,6 @@ __noinline int commit(void)
 	if (!s)
 		return REASON_INTERNAL;
 	return conn_commit(&s->packet, &s->track);
-}
-
-/* Called by policies: whether the packet's source has more connections than a
- * rule allows. */
-__noinline int count_limit(__u64 limit, __u32 above)
-{
-	struct scratch *s = get_scratch();
-
-	if (!s)
-		return VERDICT_FULL;
-	return limit_exceeded(&s->packet, &s->track, limit, above);
 }
 
 __noinline int settle(bool passed)
@@ -217,26 +118,29 @@ __noinline int tell(struct __sk_buff *skb, __u32 slot, __u32 fate)
 }
 
 /* Tells the watchers how the packet ended. */
-__noinline int tell_all(struct __sk_buff *skb, __u32 verdict, __u32 reason, __u32 clause)
+__noinline int tell_all(struct __sk_buff *skb)
 {
 	struct scratch *s = get_scratch();
-	__u32 zero = 0, fate = verdict == VERDICT_PASS ? FATE_PASSED : FATE_DROPPED;
+	__u32 zero = 0, fate;
 	struct report *r = bpf_map_lookup_elem(&report, &zero);
+	const struct config *config;
 	struct packet *p;
 
 	if (!s || !r)
 		return REASON_INTERNAL;
 	p = &s->packet;
-	r->port = current_port();
-	r->generation = config.generation;
-	r->clause = clause;
+	fate = s->outcome.verdict == VERDICT_PASS ? FATE_PASSED : FATE_DROPPED;
+	config = config_of(p);
+	r->port = p->port;
+	r->generation = config ? config->generation : 0;
+	r->clause = s->outcome.clause;
 	r->length = s->length;
 	r->captured = NO_HEAD;
 	r->vlan_protocol = skb->vlan_present ? bpf_ntohs(skb->vlan_proto) : 0;
 	r->vlan_tci = skb->vlan_present ? skb->vlan_tci : 0;
 	r->out = p->out;
-	r->verdict = verdict;
-	r->reason = reason;
+	r->verdict = s->outcome.verdict;
+	r->reason = s->outcome.reason;
 	r->state = p->state;
 	r->direction = p->direction;
 	r->invalid = p->state == STATE_INVALID ? p->invalid : NOT_INVALID;
@@ -255,59 +159,6 @@ __noinline int reject(struct __sk_buff *skb)
 	return reject_packet(skb, &s->packet, &s->head);
 }
 
-/* The stubs. Weak and noinline: clang would fold anything less into "pass". */
-__weak __attribute__((noinline)) int policy_link(struct packet *p)
-{
-	return p ? VERDICT_DROP << 28 | NO_CLAUSE : 0;
-}
-
-__weak __attribute__((noinline)) int policy_net(struct packet *p)
-{
-	/* The call keeps the function for policies that need it. */
-	return p ? VERDICT_DROP << 28 | NO_CLAUSE : count_limit(0, 0);
-}
-
-/* How a packet ended. */
-struct outcome {
-	__u32 verdict;
-	__u32 reason;
-	__u32 clause;
-};
-
-static __always_inline bool drop(struct outcome *o, __u32 reason)
-{
-	o->verdict = VERDICT_DROP;
-	o->reason = reason;
-	o->clause = NO_CLAUSE;
-	return false;
-}
-
-/* Takes over a policy's result; false if the packet goes no further. */
-static __always_inline bool decided(struct packet *p, struct outcome *o, __u32 result)
-{
-	__u32 verdict = VERDICT(result), clause = CLAUSE(result);
-
-	if (verdict == VERDICT_UNDECIDED) {
-		drop(o, p->fragment == FRAGMENT_SHORT ? REASON_SHORT_FIRST_FRAGMENT : REASON_ORPHAN_FRAGMENT);
-		o->clause = clause;
-		return false;
-	}
-	if (verdict == VERDICT_FULL || verdict == VERDICT_RACE) {
-		drop(o, verdict == VERDICT_FULL ? REASON_TABLE_FULL : REASON_RACE);
-		o->clause = clause;
-		return false;
-	}
-	if (clause != NO_CLAUSE) {
-		count_clause(clause);
-		o->reason = REASON_CLAUSE;
-		o->clause = clause;
-	} else if (o->reason != REASON_CLAUSE) {
-		o->reason = REASON_DEFAULT;
-	}
-	o->verdict = verdict;
-	return verdict == VERDICT_PASS;
-}
-
 static __always_inline __u32 malformed_reason(__u8 malformed)
 {
 	switch (malformed) {
@@ -321,99 +172,28 @@ static __always_inline __u32 malformed_reason(__u8 malformed)
 	return REASON_UNREADABLE;
 }
 
-static __always_inline bool link_stage(struct packet *p, struct outcome *o)
+static __always_inline int ended(struct scratch *s, __u32 reason)
 {
-	return decided(p, o, policy_link(p));
+	drop(&s->outcome, reason);
+	return STEP_ENDED;
 }
 
-/* Classifies the connection and asks the rules; later fragments share what
- * was decided for their first. */
-static __always_inline bool network_stage(struct __sk_buff *skb, struct scratch *s, struct outcome *o,
-					  bool *tracked)
+static __always_inline void test_packet(struct packet *p)
 {
-	struct packet *p = &s->packet;
+	struct test *t = get_test();
 
-	if (!p->family || p->fragment == FRAGMENT_LATER)
-		return true;
-	if (config.track && p->fragment < FRAGMENT_ORPHAN) {
-		int reason = classify(skb);
-
-		if (reason)
-			return drop(o, reason);
-		*tracked = true;
-	}
-	return decided(p, o, policy_net(p));
-}
-
-static __always_inline bool stages(struct __sk_buff *skb, struct scratch *s, struct outcome *o, __u32 port)
-{
-	struct packet *p = &s->packet;
-	struct outcome link = { .reason = REASON_DEFAULT, .clause = NO_CLAUSE };
-	bool tracked = false;
-	int reason;
-
-	if (p->malformed)
-		return drop(o, malformed_reason(p->malformed));
-	if (p->fragment == FRAGMENT_ORPHAN) {
-		bool passed = recall();
-
-		if (p->malformed)
-			return drop(o, malformed_reason(p->malformed));
-		if (!passed)
-			return drop(o, REASON_FIRST_FRAGMENT);
-	}
-	/* The link stage comes first on the way out: what it drops there never
-	 * touches the connections. On the way in it comes last. */
-	if (p->out && !link_stage(p, &link)) {
-		*o = link;
-		return false;
-	}
-	if (!network_stage(skb, s, o, &tracked))
-		return false;
-	if (!p->out && !link_stage(p, &link)) {
-		*o = link;
-		return false;
-	}
-	if (tracked) {
-		s->track.clause = o->reason == REASON_CLAUSE ? o->clause : link.clause;
-		reason = commit();
-		if (reason)
-			return drop(o, reason);
-		if (config.helpers && s->track.helper)
-			watch(skb);
-	}
-	if (p->fragment == FRAGMENT_LATER) {
-		o->reason = REASON_FIRST_FRAGMENT;
-		o->clause = NO_CLAUSE;
-	} else if (o->reason != REASON_CLAUSE) {
-		*o = link;
-	}
-	return true;
-}
-
-static __always_inline void count_total(struct scratch *s, struct outcome *o)
-{
-	__u32 direction = s->packet.out;
-	struct totals *t = bpf_map_lookup_elem(&totals, &direction);
-
-	if (!t)
-		return;
-	if (o->verdict == VERDICT_PASS) {
-		t->passed.packets++;
-		t->passed.bytes += s->length;
-		return;
-	}
-	t->dropped.packets++;
-	t->dropped.bytes += s->length;
-	if (o->reason < REASONS)
-		t->reasons[o->reason]++;
+	if (t)
+		p->port = t->port;
 }
 
 /* What a test run returns: everything that both engines must agree on. */
 static __always_inline int test_result(struct packet *p, struct outcome *o)
 {
+	struct test *t = get_test();
 	__u32 state = 0;
 
+	if (t && p->state == STATE_INVALID)
+		t->invalid = p->invalid;
 	for (int i = 0; i < 5; i++)
 		if (p->state & (1 << i))
 			state = i + 1;
@@ -421,46 +201,96 @@ static __always_inline int test_result(struct packet *p, struct outcome *o)
 	       (o->clause & 0x1fffff);
 }
 
-static __always_inline int run(struct __sk_buff *skb, bool out)
+/* What the packet's end will ask for whatever comes. */
+static __always_inline __u8 finishing(struct packet *p, __u8 watched)
+{
+	if (features.testing || features.limits || p->fragment == FRAGMENT_FIRST || p->fragment == FRAGMENT_SHORT)
+		return 1 << FATE_DROPPED | 1 << FATE_PASSED;
+	return watched;
+}
+
+SEC("tc")
+int skeleton_enter(struct __sk_buff *skb)
 {
 	struct scratch *s = get_scratch();
-	struct outcome o = { .reason = REASON_DEFAULT, .clause = NO_CLAUSE };
+	const struct config *config;
 	struct packet *p;
-	int result = TC_DROP;
-	bool passed;
 
-	if (config.reject && answer_passes(skb))
-		return TC_NEXT;
 	if (!s)
-		return TC_DROP;
+		return STEP_MISSING;
+	config = bpf_map_lookup_elem(&configs, &s->slot);
+	if (!config || !config->port)
+		return STEP_MISSING;
+	if (features.reject && answer_passes(skb, config->mark))
+		return STEP_ANSWER;
 	p = &s->packet;
 	parse(skb);
-	p->out = out;
+	p->out = s->out;
+	p->slot = s->slot;
+	p->port = config->port;
 	p->now = current_time();
-	s->length = skb->len;
-	passed = stages(skb, s, &o, current_port());
-	if (config.limits)
+	if (features.testing)
+		test_packet(p);
+	s->watched = watched(FATE_DROPPED, p->now) << FATE_DROPPED | watched(FATE_PASSED, p->now) << FATE_PASSED;
+	s->finish = finishing(p, s->watched);
+	s->tracked = 0;
+	s->classify = 0;
+	if (p->malformed)
+		return ended(s, malformed_reason(p->malformed));
+	if (p->fragment == FRAGMENT_ORPHAN) {
+		bool passed = recall();
+
+		if (p->malformed)
+			return ended(s, malformed_reason(p->malformed));
+		if (!passed)
+			return ended(s, REASON_FIRST_FRAGMENT);
+	}
+	if (!features.track || !p->family || p->fragment >= FRAGMENT_LATER)
+		return STEP_DONE;
+	if (s->link_first) {
+		s->classify = 1;
+		return STEP_DONE;
+	}
+	return find_connection(skb) ? STEP_MISSING : STEP_DONE;
+}
+
+SEC("tc")
+int skeleton_classify(struct __sk_buff *skb)
+{
+	return find_connection(skb) ? STEP_MISSING : STEP_DONE;
+}
+
+SEC("tc")
+int skeleton_finish(struct __sk_buff *skb)
+{
+	struct scratch *s = get_scratch();
+	int result = TC_DROP, reason;
+	struct packet *p;
+	bool passed;
+
+	if (!s)
+		return STEP_MISSING;
+	p = &s->packet;
+	passed = s->outcome.verdict == VERDICT_PASS;
+	if (features.track && passed && s->tracked) {
+		reason = commit();
+		if (reason)
+			passed = drop(&s->outcome, reason);
+		else if (features.helpers && s->track.helper)
+			watch(skb);
+	}
+	if (features.limits)
 		settle(passed);
 	if ((p->fragment == FRAGMENT_FIRST || p->fragment == FRAGMENT_SHORT) && !p->malformed)
 		remember(passed);
-	count_total(s, &o);
-	if (watched(passed ? FATE_PASSED : FATE_DROPPED, p->now))
-		tell_all(skb, o.verdict, o.reason, o.clause);
-	if (config.reject && o.verdict == VERDICT_REJECT)
+	if (s->watched & 1 << passed)
+		tell_all(skb);
+	if (features.reject && s->outcome.verdict == VERDICT_REJECT)
 		result = reject(skb);
-	if (config.testing)
-		return test_result(p, &o);
-	return passed ? TC_NEXT : result;
-}
-
-SEC("tc")
-int tapgate_out(struct __sk_buff *skb)
-{
-	return run(skb, true);
-}
-
-SEC("tc")
-int tapgate_in(struct __sk_buff *skb)
-{
-	return run(skb, false);
+	if (features.testing)
+		result = test_result(p, &s->outcome);
+	else if (passed)
+		result = TC_NEXT;
+	s->result = result;
+	return STEP_DONE;
 }

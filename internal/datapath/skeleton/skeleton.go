@@ -16,10 +16,15 @@ import (
 	"tapgate/internal/compile"
 )
 
-//go:generate go tool bpf2go -no-global-types -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" port skeleton.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -no-global-types -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" skeleton skeleton.c -- -I/usr/include/x86_64-linux-gnu
 
-// Load returns the port's programs, with stubs where policies go.
-func Load() (*ebpf.CollectionSpec, error) { return loadPort() }
+//go:generate go tool bpf2go -no-global-types -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3" port port.c -- -I/usr/include/x86_64-linux-gnu
+
+// Load returns the programs that all ports share.
+func Load() (*ebpf.CollectionSpec, error) { return loadSkeleton() }
+
+// LoadPort returns the programs of a generation, with stubs where its policy goes.
+func LoadPort() (*ebpf.CollectionSpec, error) { return loadPort() }
 
 // Layout reads the offsets of struct packet's members from a loaded spec.
 func Layout(spec *ebpf.CollectionSpec) (compile.Layout, error) {

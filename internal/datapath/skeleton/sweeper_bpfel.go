@@ -16,7 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	sweeperMapClauseNames = "clause_names"
+	sweeperMapConfigs     = "configs"
 	sweeperMapConnections = "connections"
 	sweeperMapCounted     = "counted"
 	sweeperMapLocks       = "locks"
@@ -27,7 +27,7 @@ const (
 	sweeperMapSweep       = "sweep"
 	sweeperMapTest        = "test"
 	sweeperProgSweeper    = "sweeper"
-	sweeperVarConfig      = "config"
+	sweeperVarFeatures    = "features"
 )
 
 // loadSweeper returns the embedded CollectionSpec for sweeper.
@@ -79,7 +79,7 @@ type sweeperProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sweeperMapSpecs struct {
-	ClauseNames *ebpf.MapSpec `ebpf:"clause_names"`
+	Configs     *ebpf.MapSpec `ebpf:"configs"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Locks       *ebpf.MapSpec `ebpf:"locks"`
@@ -95,7 +95,7 @@ type sweeperMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sweeperVariableSpecs struct {
-	Config *ebpf.VariableSpec `ebpf:"config"`
+	Features *ebpf.VariableSpec `ebpf:"features"`
 }
 
 // sweeperObjects contains all objects after they have been loaded into the kernel.
@@ -118,7 +118,7 @@ func (o *sweeperObjects) Close() error {
 //
 // It can be passed to loadSweeperObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sweeperMaps struct {
-	ClauseNames *ebpf.Map `ebpf:"clause_names"`
+	Configs     *ebpf.Map `ebpf:"configs"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counted     *ebpf.Map `ebpf:"counted"`
 	Locks       *ebpf.Map `ebpf:"locks"`
@@ -132,7 +132,7 @@ type sweeperMaps struct {
 
 func (m *sweeperMaps) Close() error {
 	return _SweeperClose(
-		m.ClauseNames,
+		m.Configs,
 		m.Connections,
 		m.Counted,
 		m.Locks,
@@ -149,7 +149,7 @@ func (m *sweeperMaps) Close() error {
 //
 // It can be passed to loadSweeperObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sweeperVariables struct {
-	Config *ebpf.Variable `ebpf:"config"`
+	Features *ebpf.Variable `ebpf:"features"`
 }
 
 // sweeperPrograms contains all programs after they have been loaded into the kernel.

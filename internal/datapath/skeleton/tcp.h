@@ -133,19 +133,20 @@ static __always_inline void tcp_open_mid_stream(tcp_flow *f, tcp_segment *s)
 	tcp_remember(f, s, 0);
 }
 
-static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, __u32 next)
+static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, __u32 next,
+					const struct timeouts *timeouts)
 {
-	__u64 timeout = config.timeouts.tcp[next & 15];
+	__u64 timeout = timeouts->tcp[next & 15];
 
-	if (f->retransmissions >= MAX_RETRANSMISSIONS && timeout > config.timeouts.tcp_max_retrans)
-		timeout = config.timeouts.tcp_max_retrans;
+	if (f->retransmissions >= MAX_RETRANSMISSIONS && timeout > timeouts->tcp_max_retrans)
+		timeout = timeouts->tcp_max_retrans;
 	else if (s->event == EVENT_RST)
-		timeout = config.timeouts.tcp[TCP_CLOSE];
+		timeout = timeouts->tcp[TCP_CLOSE];
 	else if ((f->side[0].flags | f->side[1].flags) & SIDE_UNACKNOWLEDGED &&
-		 timeout > config.timeouts.tcp_unacknowledged)
-		timeout = config.timeouts.tcp_unacknowledged;
-	else if (f->last_window == 0 && timeout > config.timeouts.tcp_max_retrans)
-		timeout = config.timeouts.tcp_max_retrans;
+		 timeout > timeouts->tcp_unacknowledged)
+		timeout = timeouts->tcp_unacknowledged;
+	else if (f->last_window == 0 && timeout > timeouts->tcp_max_retrans)
+		timeout = timeouts->tcp_max_retrans;
 	if (f->flags & CONN_SEEN_REPLY) {
 		if ((old == TCP_SYN_RECEIVED || old == TCP_ESTABLISHED) && next == TCP_ESTABLISHED)
 			f->flags |= CONN_ASSURED;
@@ -155,19 +156,19 @@ static __always_inline void tcp_refresh(tcp_flow *f, tcp_segment *s, __u32 old, 
 	} else if (s->event == EVENT_SYN && old == TCP_SYN_SENT) {
 		return;
 	} else if (next == TCP_ESTABLISHED) {
-		timeout = at_most(timeout, config.timeouts.tcp_unacknowledged);
+		timeout = at_most(timeout, timeouts->tcp_unacknowledged);
 	}
 	f->expires = s->now + timeout;
 }
 
 /* Starts a connection in a zeroed flow; false: the packet cannot. */
-static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s)
+static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s, const struct config *config)
 {
 	if (s->event == EVENT_SYN) {
 		f->state = TCP_SYN_SENT;
 		side_restart(&f->side[0], s);
 		side_set_window(&f->side[1], 0, s->window);
-	} else if (s->event == EVENT_ACK && config.pick_up) {
+	} else if (s->event == EVENT_ACK && config->pick_up) {
 		f->state = TCP_ESTABLISHED;
 		tcp_open_mid_stream(f, s);
 	} else {
@@ -177,7 +178,7 @@ static __always_inline bool tcp_open(tcp_flow *f, tcp_segment *s)
 		tcp_be_liberal(f);
 	f->last_event = s->event;
 	f->last_direction = 0;
-	tcp_refresh(f, s, TCP_NONE, f->state);
+	tcp_refresh(f, s, TCP_NONE, f->state, &config->timeouts);
 	return true;
 }
 
@@ -348,7 +349,7 @@ static __always_inline enum tcp_verdict tcp_in_window(tcp_flow *f, tcp_side *fro
 	return TCP_VERDICT_ACCEPT;
 }
 
-static __always_inline void tcp_shrink(tcp_flow *f, tcp_segment *s, __u32 dir)
+static __always_inline void tcp_shrink(tcp_flow *f, tcp_segment *s, __u32 dir, const struct timeouts *timeouts)
 {
 	if (!(f->flags & CONN_ASSURED) || (s->event != EVENT_FIN && s->event != EVENT_RST))
 		return;
@@ -358,11 +359,12 @@ static __always_inline void tcp_shrink(tcp_flow *f, tcp_segment *s, __u32 dir)
 		return;
 	}
 	if (f->expires - s->now >= TCP_SHRINK_FLOOR)
-		f->expires = at_most(f->expires, s->now + config.timeouts.tcp_unacknowledged);
+		f->expires = at_most(f->expires, s->now + timeouts->tcp_unacknowledged);
 }
 
 /* A segment of a live connection, under its lock: no calls in here. */
-static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, __u32 dir)
+static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, __u32 dir,
+						   const struct timeouts *timeouts)
 {
 	tcp_side *from = &f->side[dir & 1], *to = &f->side[(dir & 1) ^ 1];
 	__u32 old = f->state, next = tcp_next[dir & 1][s->event & 7][old & 15], check = 1;
@@ -416,7 +418,7 @@ static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, 
 
 		s->invalid = INVALID_TCP_WINDOW;
 		if (verdict == TCP_VERDICT_INVALID)
-			tcp_shrink(f, s, dir);
+			tcp_shrink(f, s, dir, timeouts);
 		if (verdict != TCP_VERDICT_ACCEPT)
 			return verdict;
 	}
@@ -425,7 +427,7 @@ static __always_inline enum tcp_verdict tcp_packet(tcp_flow *f, tcp_segment *s, 
 	f->state = next;
 	if (next == TCP_FIN_WAIT && old != TCP_FIN_WAIT)
 		from->flags |= SIDE_CLOSED_FIRST;
-	tcp_refresh(f, s, old, next);
+	tcp_refresh(f, s, old, next, timeouts);
 	return TCP_VERDICT_ACCEPT;
 }
 

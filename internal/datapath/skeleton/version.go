@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 )
 
-// Version names the compiled object.
+// Version names the compiled objects of which a port's programs consist.
 func Version() string {
-	sum := sha256.Sum256(_PortBytes)
-	return hex.EncodeToString(sum[:6])
+	sum := sha256.New()
+	sum.Write(_SkeletonBytes)
+	sum.Write(_PortBytes)
+	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
