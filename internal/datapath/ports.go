@@ -12,7 +12,6 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"tapgate/internal/datapath/skeleton"
 	"tapgate/internal/device"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
@@ -177,10 +176,14 @@ func (h *Host) readAny(ctx context.Context, port string, fn func(*portState, *ge
 
 // standing is the port without what is counted.
 func (h *Host) standing(s *portState, g *generation) (Port, error) {
+	v, err := thisVersion()
+	if err != nil {
+		return Port{}, err
+	}
 	b := &g.binding
 	p := Port{
 		Name: s.name, Filter: b.Filter, MAC: b.MAC, Parameters: b.Parameters, Settings: b.Settings, BoundAt: b.BoundAt,
-		Digest: b.Digest, Outdated: b.Skeleton != skeleton.Version(),
+		Digest: b.Digest, Outdated: b.Skeleton != v.skeleton,
 	}
 	return p, s.judge(&p, b.Namespace)
 }
