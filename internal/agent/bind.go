@@ -71,12 +71,11 @@ func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, o
 	start := time.Now()
 	done := &Bound{Port: b.Port, Filter: b.Filter, MAC: b.MAC.String()}
 	what, next := "the binding of "+b.Port, map[string]*nwfilter.Filter{}
-	leads := func(string) bool { return false }
 	if own != nil {
 		if err := u.Check(own); err != nil {
 			return nil, err
 		}
-		what, next[own.Name], leads = "filter "+own.Name, own.Filter, u.LeadsTo(own.Name)
+		what, next[own.Name] = "filter "+own.Name, own.Filter
 	}
 	r, err := newResolver(u.View, next)
 	if err != nil {
@@ -87,9 +86,11 @@ func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, o
 		return nil, err
 	}
 	done.Rules, done.Settings = len(want.policy.Clauses), want.meta.Settings
-	t, err := a.planBeside(ctx, u, b.Port, what, next, leads)
-	if err != nil {
-		return nil, err
+	t := &transaction{Agent: a, what: what}
+	if own != nil {
+		if t, err = a.planBeside(ctx, u, b.Port, what, next, u.LeadsTo(own.Name)); err != nil {
+			return nil, err
+		}
 	}
 	if t.datapath, err = a.open(); err != nil {
 		return nil, err

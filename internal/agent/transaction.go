@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -122,15 +123,21 @@ func (t *transaction) look(ctx context.Context, bindings []*binding.Binding) (er
 	for i, b := range bindings {
 		names[i] = b.Port
 	}
-	ports, err := t.datapath.Survey(ctx, names...)
-	if err != nil {
-		return err
-	}
+	var group errgroup.Group
+	var mu sync.Mutex
 	t.standing = map[string]*datapath.Port{}
-	for i := range ports {
-		t.standing[ports[i].Name] = &ports[i]
+	for some := range slices.Chunk(names, 1+len(names)/prepareAtOnce) {
+		group.Go(func() error {
+			ports, err := t.datapath.Survey(ctx, some...)
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range ports {
+				t.standing[ports[i].Name] = &ports[i]
+			}
+			return err
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // add plans a port, unless it enforces the same already. A command's agent leaves
