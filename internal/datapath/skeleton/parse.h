@@ -459,8 +459,10 @@ static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p
 		if (n > L4_BYTES)
 			n = L4_BYTES;
 		__builtin_memset(bytes + HEAD_BYTES, 0, L4_BYTES);
-		barrier_var(n);	/* clang would drop the bounds that the verifier needs */
-		if (n > 0 && n <= L4_BYTES && bpf_skb_load_bytes(skb, l4, bytes + HEAD_BYTES, n) < 0) {
+		/* clang would make one test of this and the one above, from which Linux
+		 * before 6.13 does not see that n is not 0. */
+		barrier_var(n);
+		if (n > 0 && bpf_skb_load_bytes(skb, l4, bytes + HEAD_BYTES, n) < 0) {
 			p->malformed = UNREADABLE;
 			return;
 		}

@@ -217,8 +217,10 @@ static __always_inline void answer_tcp(__u8 *tcp, struct packet *p, __s64 sum)
 static __always_inline bool quote(struct __sk_buff *skb, __u8 *to, __u32 n)
 {
 	*(__u32 *)(to + (n & 0x7fc)) = 0;	/* for the sum */
-	barrier_var(n);
-	return n > 0 && n <= QUOTE6 && bpf_skb_load_bytes(skb, IP_OFFSET, to, n) == 0;
+	if (n > QUOTE6)
+		return false;
+	barrier_var(n);	/* as in parse_packet */
+	return n > 0 && bpf_skb_load_bytes(skb, IP_OFFSET, to, n) == 0;
 }
 
 /* Writes the answer; 0 if that cannot be done, else its length. */
