@@ -28,6 +28,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -68,11 +69,24 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	file := flags.String("filter", "", "a filter `file` to measure instead of the examples; it must let the guest ask for names (UDP port 53)")
 	connections := flags.Int("connections", 0, "fill the table with so many connections of 100 ports, and measure that")
 	floods := flags.Bool("flood", false, "flood a port with SYNs, datagrams and pings, and measure how clients fare")
+	profile := flags.String("cpuprofile", "", "write what takes the time to this `file`, for go tool pprof")
 	ports := flags.Int("ports", 0, "bind so many ports to one filter, and measure what that and a change of it take")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
+	}
+	inside := os.Getenv(insideVariable) != ""
+	if *profile != "" && (*ports == 0 || inside) {
+		file, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	if *rounds < 1 {
 		return errors.New("-rounds must be at least 1")
@@ -194,10 +208,11 @@ func openOwn(options datapath.Options) (host *datapath.Host, dir string, unmount
 		unmount()
 		return nil, "", nil, err
 	}
-	return host, options.Dir, func() {
+	closeAll := func() {
 		host.Close()
 		unmount()
-	}, nil
+	}
+	return host, options.Dir, closeAll, nil
 }
 
 // resolve works the filter out for the guest, whose address is the parameter
