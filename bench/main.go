@@ -198,21 +198,21 @@ func openOwn(options datapath.Options) (host *datapath.Host, dir string, unmount
 		os.Remove(root)
 		return nil, "", nil, fmt.Errorf("mount a bpffs: %w", err)
 	}
-	unmount = func() {
+	remove := func() {
 		_ = unix.Unmount(root, unix.MNT_DETACH)
 		_ = os.Remove(root)
 	}
 	options.Dir = filepath.Join(root, "tapgate")
 	host, err = datapath.Open(options)
 	if err != nil {
-		unmount()
+		remove()
 		return nil, "", nil, err
 	}
-	closeAll := func() {
+	unmount = func() {
 		host.Close()
-		unmount()
+		remove()
 	}
-	return host, options.Dir, closeAll, nil
+	return host, options.Dir, unmount, nil
 }
 
 // resolve works the filter out for the guest, whose address is the parameter
