@@ -76,7 +76,7 @@ func (f *follower) follow(ctx context.Context, name string) (to string, err erro
 // nameNow is the name of the device that a port's programs are on; "" if there
 // is none in this namespace.
 func (f *follower) nameNow(dir string) (string, error) {
-	generations, err := readGenerations(dir)
+	generations, err := f.generations.of(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil // renamed or released meanwhile
 	}

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 
 	"github.com/cilium/ebpf"
 
@@ -37,28 +35,6 @@ type generation struct {
 	number   int
 	binding  Binding
 	programs [2]ebpf.ProgramID
-}
-
-// readGenerations reads all generations of a port, the oldest first.
-func readGenerations(portDir string) ([]*generation, error) {
-	entries, err := os.ReadDir(portDir)
-	if err != nil {
-		return nil, err
-	}
-	var generations []*generation
-	for _, e := range entries {
-		number, err := strconv.Atoi(e.Name())
-		if err != nil || !e.IsDir() {
-			continue
-		}
-		g, err := readGeneration(filepath.Join(portDir, e.Name()), number)
-		if err != nil {
-			return nil, err
-		}
-		generations = append(generations, g)
-	}
-	slices.SortFunc(generations, func(a, b *generation) int { return a.number - b.number })
-	return generations, nil
 }
 
 // readGeneration reads a generation. What somebody took away is left out, so
@@ -103,6 +79,11 @@ func (g *generation) remove() error {
 		return err
 	}
 	return os.RemoveAll(away)
+}
+
+// isWhole tells whether nothing of it was taken away when it was read.
+func (g *generation) isWhole() bool {
+	return g.binding.Number != 0 && g.programs[policy.In] != 0 && g.programs[policy.Out] != 0
 }
 
 func programID(p *ebpf.Program) (ebpf.ProgramID, error) {

@@ -175,7 +175,7 @@ func TestWhatTheVerifierSaysIsOneSentence(t *testing.T) {
 // generationDir is the only generation of a port.
 func (l *live) generationDir(port string) string {
 	l.t.Helper()
-	generations, err := readGenerations(l.host.portDir(port))
+	generations, err := l.host.generations.of(l.host.portDir(port))
 	if err != nil || len(generations) != 1 {
 		l.t.Fatalf("generations of %s: %d (%v), want 1", port, len(generations), err)
 	}
@@ -184,7 +184,7 @@ func (l *live) generationDir(port string) string {
 
 func (l *live) binding(port string) *Binding {
 	l.t.Helper()
-	generations, err := readGenerations(l.host.portDir(port))
+	generations, err := l.host.generations.of(l.host.portDir(port))
 	if err != nil || len(generations) == 0 {
 		l.t.Fatalf("generations of %s: %v", port, err)
 	}

@@ -69,7 +69,7 @@ func TestAllPortsHaveTheSameSkeleton(t *testing.T) {
 // mapsOf are the maps that the program for what the guest sends uses.
 func (l *live) mapsOf(port string) []ebpf.MapID {
 	l.t.Helper()
-	generations, err := readGenerations(l.host.portDir(port))
+	generations, err := l.host.generations.of(l.host.portDir(port))
 	if err != nil || len(generations) == 0 {
 		l.t.Fatalf("%d generations, %v", len(generations), err)
 	}

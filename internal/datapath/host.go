@@ -40,7 +40,7 @@ type Options struct {
 }
 
 // Host is what is pinned on this host's bpffs. Nothing of it lives in the
-// process: every call reads what is there, and several processes may work on
+// process but what saves time: every call looks at what is there, and several processes may work on
 // one host at once. Devices are looked for in the network namespace of the
 // calling thread.
 //
@@ -56,6 +56,8 @@ type Options struct {
 type Host struct {
 	dir       string
 	mechanism Mechanism
+
+	generations generations
 
 	mu   sync.Mutex
 	open map[string]*common // by name; what is kept open to save time

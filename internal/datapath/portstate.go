@@ -36,14 +36,14 @@ type sighting struct {
 func (h *Host) look(name string, dev device.Device) (*portState, error) {
 	s := &portState{name: name, dir: h.portDir(name)}
 	var err error
-	if s.generations, err = readGenerations(s.dir); err != nil {
+	if s.generations, err = h.generations.of(s.dir); err != nil {
 		return nil, needsRoot(err)
 	}
 	if s.shut, err = h.shutProgramID(); err != nil {
 		return nil, needsRoot(err)
 	}
 	for _, m := range []Mechanism{TCX, Clsact} {
-		if m == Clsact && dev.Index == 0 {
+		if m == Clsact && (dev.Index == 0 || h.mechanism == Automatic && s.linkedWhole()) {
 			continue
 		}
 		seen := sighting{attachment: newAttachment(m, s.dir, dev)}
@@ -57,6 +57,13 @@ func (h *Host) look(name string, dev device.Device) (*portState, error) {
 		}
 	}
 	return s, nil
+}
+
+// linkedWhole tells whether links have both directions in force: Automatic never
+// attaches by both mechanisms.
+func (s *portState) linkedWhole() bool {
+	force := s.inForce()
+	return force[policy.In] != nil && force[policy.Out] != nil
 }
 
 // of finds the generation that a program belongs to.

@@ -173,6 +173,7 @@ func (p *Prepared) build(ctx context.Context, b Binding, policy *policy.Policy, 
 			return errors.Join(err, p.host.drop(p.generation, p.state.generations))
 		}
 	}
+	p.host.generations.add(p.state.dir, p.generation)
 	return nil
 }
 

@@ -90,7 +90,7 @@ func (r *refresh) port(ctx context.Context, port string, only bool) ([]SetChange
 		return nil, err
 	}
 	defer l.unlock()
-	generations, err := readGenerations(r.portDir(port))
+	generations, err := r.generations.of(r.portDir(port))
 	if err != nil {
 		return nil, portError("refresh the sets of", port, err)
 	}

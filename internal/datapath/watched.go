@@ -96,6 +96,8 @@ func (c *catalogue) read(path string, number uint32, pin pinned) error {
 		if err := readJSON(path, binding); err != nil {
 			return err
 		}
+		// The port may have got another name since (Follow).
+		binding.Port = unescapeName(filepath.Base(filepath.Dir(filepath.Dir(path))))
 		pin = pinned{file, generationID{binding.Number, number}}
 		c.known[pin.id] = &catalogued{Binding: binding}
 	}

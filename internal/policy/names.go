@@ -11,6 +11,13 @@ import (
 // ClauseNames gives each clause, by its ID, a name made of what makes a clause
 // the same in two policies: where it stands, and its text. 0 names none.
 func (p *Policy) ClauseNames() []uint64 {
+	if p.names == nil {
+		return p.nameClauses()
+	}
+	return p.names
+}
+
+func (p *Policy) nameClauses() []uint64 {
 	names := make([]uint64, len(p.Clauses))
 	seen := map[[sha256.Size]byte]uint64{}
 	for _, d := range Directions {

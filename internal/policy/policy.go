@@ -26,6 +26,9 @@ type Policy struct {
 	// Fingerprint is the same for policies that decide the same; see
 	// fingerprint.go.
 	Fingerprint uint64
+
+	// names of the clauses, nil if they are not worked out yet.
+	names []uint64
 }
 
 // Facts sums up what a policy uses.

@@ -92,6 +92,9 @@ func (p *Policy) number() {
 			}
 		}
 	}
+	if p.Facts.Tracked() {
+		p.names = p.nameClauses() // asked for more than once
+	}
 	p.numberLimits()
 	p.Fingerprint = p.fingerprint()
 }
