@@ -197,6 +197,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error {
 		return systemd.Watchdog(ctx, func() bool { return d.agent.Healthy(healthyWithin) })
 	})
+	group.Go(func() error { return d.askForTime(ctx) })
 	group.Go(func() error { return d.serveMetrics(ctx) })
 	group.Go(func() error { return d.lookWhenAsked(ctx) })
 	return group.Wait()
@@ -220,6 +221,32 @@ func (d *daemon) serveMetrics(ctx context.Context) error {
 		d.log.Error("metrics are not served", "fault", err)
 	}
 	return nil
+}
+
+// The time that systemd is asked for while ports are guarded at the start, and how
+// often.
+const (
+	moreTime = 45 * time.Second
+	askEvery = 15 * time.Second
+)
+
+// askForTime asks for more time to become ready, as long as the agent gets on.
+func (d *daemon) askForTime(ctx context.Context) error {
+	ticker := time.NewTicker(askEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if d.agent.Status(ctx).Daemon.Ready {
+			return nil
+		}
+		if d.agent.Healthy(askEvery) {
+			d.tellSystemd(systemd.StillStarting(moreTime, d.line()))
+		}
+	}
 }
 
 // lookWhenAsked looks at everything on SIGHUP.
