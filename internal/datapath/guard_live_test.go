@@ -172,16 +172,6 @@ func TestWhatTheVerifierSaysIsOneSentence(t *testing.T) {
 	}
 }
 
-// generationDir is the only generation of a port.
-func (l *live) generationDir(port string) string {
-	l.t.Helper()
-	generations, err := l.host.generations.of(l.host.portDir(port))
-	if err != nil || len(generations) != 1 {
-		l.t.Fatalf("generations of %s: %d (%v), want 1", port, len(generations), err)
-	}
-	return generations[0].dir
-}
-
 func (l *live) binding(port string) *Binding {
 	l.t.Helper()
 	generations, err := l.host.generations.of(l.host.portDir(port))

@@ -60,7 +60,9 @@ var states = []stateName{
 	{datapath.HalfSwapped, "half_swapped", true},
 	{datapath.Unguarded, "unguarded", false},
 	{datapath.DeviceGone, "device_gone", true}, // nothing passes a device that is not there
-	{datapath.State(agent.PortWaiting), "waiting", true},
+	{agent.Waiting, "waiting", true},
+	{agent.NotGuarded, "not_guarded", false},
+	{datapath.Shut, "shut", true}, // nothing passes; what is amiss is its fault
 	{datapath.Foreign, "foreign_program", false},
 	{datapath.Elsewhere, "elsewhere", true}, // nobody here can know
 }
