@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,25 @@ func TestDaemonGuardsWhatAppears(t *testing.T) {
 	tap = appear(91)
 	before = nine.Load()
 	h.eventually("an unguarded device is heard", func() bool { h.send(tap, toNine); return nine.Load() > before })
+}
+
+// TestDaemonSetsDownWhatCannotBeGuarded: the default filter asks for the guest's
+// address, which nobody knows.
+func TestDaemonSetsDownWhatCannotBeGuarded(t *testing.T) {
+	h := newDaemonHost(t)
+	h.start("--default-filter", "no-mac-spoofing", "--default-devices", "vm*", "--gate", "off", "--set-down")
+	tap, err := h.AddTap(t.Context(), lab.TapConfig{Name: "vm0"})
+	if err != nil && tap == nil {
+		t.Log(err) // it waits for the device to be up, which it is not for long
+	}
+	h.becomes("vm0", "shut", "")
+	h.eventually("the device is down", func() bool { return h.link("vm0").Attrs().Flags&net.FlagUp == 0 })
+	if p := h.port("vm0"); !p.Default || !strings.Contains(p.Fault, "$MAC has no value") || !strings.Contains(p.Fault, "it is shut") {
+		t.Errorf("port %+v", p)
+	}
+	if !strings.Contains(h.log.String(), "level=ERROR") {
+		t.Errorf("it says %s", h.log)
+	}
 }
 
 // send sends a packet as a tap's guest.

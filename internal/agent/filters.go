@@ -175,6 +175,9 @@ func (a *Agent) Undefine(ctx context.Context, by store.Actor, name string, force
 	done.Notes, err = a.update(ctx, by, func(u *store.Update) error {
 		undefine := func(enforce func() error) error { return u.Undefine(name, force, enforce) }
 		if !done.BuiltIn {
+			if inUse := a.usedByDefault(u.View, name); inUse != nil && !force {
+				return inUse
+			}
 			// Nothing comes in its place: what is in force stays.
 			return undefine(nil)
 		}
@@ -187,6 +190,20 @@ func (a *Agent) Undefine(ctx context.Context, by store.Actor, name string, force
 		return nil, err
 	}
 	return done, nil
+}
+
+// usedByDefault is an error if the default filter is that filter or leads to it,
+// as far as nobody else uses it.
+func (a *Agent) usedByDefault(v *store.View, name string) error {
+	d := a.defaultFilter()
+	if d == nil || !v.LeadsTo(name)(d.Filter) {
+		return nil
+	}
+	filters, ports, err := v.Users(name)
+	if err != nil {
+		return err
+	}
+	return &store.InUseError{Filter: name, Filters: filters, Ports: append(ports, strings.Join(d.Patterns, " or ")+" without a binding")}
 }
 
 // changeFilter makes the ports that use a filter ready for its next text, stores

@@ -187,6 +187,10 @@ func TestTheDefaultFilter(t *testing.T) {
 		}
 	}
 
+	if _, err := k.Undefine(t.Context(), alice, "closed", false); err == nil || err.Error() != `filter "closed" is in use by port vnet* without a binding` {
+		t.Errorf("undefining the default filter: %v", err)
+	}
+
 	// Another text of the default filter reaches the devices that have it.
 	done := k.mustDefine(filterDoc("closed", "<rule action='drop' direction='inout'><tcp/></rule>"))
 	if len(done.Ports) != 1 || done.Ports[0].Port != "vnet0" || done.Ports[0].Result != PortUpdated {

@@ -172,8 +172,10 @@ func byPort(a, b PortChange) int { return cmp.Compare(a.Port, b.Port) }
 // prepareAtOnce ports are made ready at a time: it takes the processor.
 var prepareAtOnce = 2 * runtime.GOMAXPROCS(0)
 
-// commitAtOnce ports are changed at a time: it is mostly waiting for the kernel.
-const commitAtOnce = 64
+// commitAtOnce ports are changed at a time: it is mostly waiting for the kernel,
+// which they do together. Their former programs are freed at once afterwards, and
+// 1,024 of those are too many (ARCHITECTURE.md, "Ideal and reality").
+const commitAtOnce = 128
 
 // prepare makes all ports ready. If one cannot take its policy, all is as before,
 // and the error is *RefusedError.
