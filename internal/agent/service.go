@@ -168,7 +168,10 @@ type DaemonStatus struct {
 	Start []string `json:"start,omitempty"`
 }
 
-// Service is all that can be asked of an agent.
+// Service is all that can be asked of an agent, whose methods say more. Errors that
+// callers tell apart are store.ErrNotFound, *store.InUseError,
+// *datapath.NotGuardedError, *datapath.UnsupportedError, datapath.ErrNeedsRoot,
+// *device.NotFoundError, nwfilter.Diagnostics and *RefusedError.
 type Service interface {
 	Status(ctx context.Context) Status
 
@@ -201,10 +204,6 @@ type Service interface {
 
 	History(ctx context.Context) (entries []store.Entry, faults []error, err error)
 }
-
-// Errors that callers may tell apart: store.ErrNotFound, *store.InUseError,
-// *datapath.NotGuardedError, *device.NotFoundError, datapath.ErrNeedsRoot,
-// *datapath.UnsupportedError, nwfilter.Diagnostics, *RefusedError.
 
 // RefusedError refuses a change that ports which use a filter cannot take;
 // nothing was changed.
