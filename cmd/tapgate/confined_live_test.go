@@ -16,9 +16,6 @@ import (
 // confined sets up what systemd makes of ProtectKernelTunables=yes and
 // ReadWritePaths=/sys/fs/bpf/tapgate, in mounts of its own, and runs a command
 // in it with the capabilities that it is given, all else being root's.
-//
-// Not among the commands, for they still open programs and maps by number, which
-// takes CAP_SYS_ADMIN: to bind the port again, and conntrack.
 const confined = `
 capabilities=$1; shift
 mount -t bpf -o mode=0700 bpf /sys/fs/bpf
@@ -29,8 +26,14 @@ mount -o remount,bind,ro /sys
 exec setpriv --no-new-privs --bounding-set "-all$capabilities" --inh-caps "-all$capabilities" sh -euc '
 if mkdir /sys/fs/bpf/elsewhere 2>/dev/null; then echo "all of the bpffs can be written to"; exit 1; fi
 tapgate bind port0 --filter clean-traffic --mac 52:54:00:00:00:01 --param IP=10.77.0.11
+tapgate bind port0 --filter ../../examples/ftp-states.xml --mac 52:54:00:00:00:01 --param IP=10.77.0.11
 tapgate list
 tapgate stats port0
+tapgate conntrack port0
+tapgate conntrack port0 --flush
+tapgate settings timeout_udp=60
+timeout --preserve-status --signal INT 1 tapgate watch port0
+timeout --preserve-status --signal TERM 2 tapgate daemon --socket "$TAPGATE_STATE_DIR/socket" --default-filter no-ip-multicast --default-devices "vm*"
 tapgate unbind port0
 '`
 

@@ -120,12 +120,13 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// samePacket leaves out the lengths, which a text rounds and bounds, and ethertypes,
-// behind which zeros may mean something else.
-func samePacket(a, b string) bool {
-	for _, word := range []string{" len ", " ether 0x"} {
-		a, _, _ = strings.Cut(a, word)
-		b, _, _ = strings.Cut(b, word)
+// samePacket leaves out the lengths, which a text rounds and bounds, and what
+// follows an ethertype, behind which zeros may mean something else: a tag, too.
+func samePacket(got, want string) bool {
+	got, _, _ = strings.Cut(got, " len ")
+	want, _, _ = strings.Cut(want, " len ")
+	if before, _, ether := strings.Cut(want, " ether 0x"); ether {
+		return strings.HasPrefix(got, before)
 	}
-	return a == b
+	return got == want
 }
