@@ -121,12 +121,11 @@ func FuzzText(f *testing.F) {
 }
 
 // samePacket leaves out the lengths, which a text rounds and bounds, and what
-// follows an ethertype, behind which zeros may mean something else: a tag, too.
+// follows an ethertype, behind which zeros may mean something else: a tag, too. What
+// is read from the text of a packet that was cut short has more to tell.
 func samePacket(got, want string) bool {
-	got, _, _ = strings.Cut(got, " len ")
-	want, _, _ = strings.Cut(want, " len ")
-	if before, _, ether := strings.Cut(want, " ether 0x"); ether {
-		return strings.HasPrefix(got, before)
+	for _, word := range []string{" len ", " ether 0x"} {
+		want, _, _ = strings.Cut(want, word)
 	}
-	return got == want
+	return strings.HasPrefix(got, want)
 }
