@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"tapgate/internal/datapath"
 	"tapgate/internal/device"
 	"tapgate/internal/gate"
@@ -290,16 +292,28 @@ func (p *pass) setDown(dev device.Device) {
 	p.log.Warn("set down, since it cannot be guarded", "port", dev.Name)
 }
 
+// forgetAtOnce ports are forgotten at a time: each waits for the kernel, which they
+// do together, and frees its programs, of which too many at once are bad
+// (ARCHITECTURE.md, "Ideal and reality").
+const forgetAtOnce = 32
+
 // forgetGone removes what is pinned of ports whose device is gone: if it comes
 // again, it is another guest's, or the same one's that begins anew.
 func (p *pass) forgetGone(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(forgetAtOnce)
 	for _, name := range p.gone {
-		if err := p.datapath.Release(ctx, name); err != nil {
-			p.log.Error("cannot clear away what a device left", "port", name, "fault", err)
-			continue
-		}
-		p.log.Info("device gone", "port", name, "bound", p.bindings[name] != nil)
+		group.Go(func() error {
+			if err := p.datapath.Release(ctx, name); err != nil {
+				p.log.Error("cannot clear away what a device left", "port", name, "fault", err)
+			} else {
+				p.log.Info("device gone", "port", name, "bound", p.bindings[name] != nil)
+			}
+			p.alive.Store(time.Now().UnixNano())
+			return nil
+		})
 	}
+	_ = group.Wait()
 }
 
 // admit opens the gate for devices that are guarded or shut, and forgets those
