@@ -73,11 +73,28 @@ func Open(opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	raiseFileLimit()
 	h := &Host{dir: dir, mechanism: opts.Mechanism}
 	if err := os.MkdirAll(filepath.Join(h.dir, "ports"), 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", h.dir, needsRoot(err))
 	}
 	return h, nil
+}
+
+// manyFiles is room for more ports that are prepared at once than a host has.
+const manyFiles = 1 << 16
+
+// raiseFileLimit lets the process have so many open files, as far as it may: a
+// change of many ports fails as a whole where it cannot hold them all.
+func raiseFileLimit() {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur >= manyFiles {
+		return
+	}
+	// Only root may have more than its hard limit (CAP_SYS_RESOURCE).
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: manyFiles, Max: max(limit.Max, manyFiles)}) != nil {
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(limit.Max, manyFiles), Max: limit.Max})
+	}
 }
 
 // Close closes what is kept open to save time. The host may be used again.

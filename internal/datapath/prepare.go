@@ -17,7 +17,7 @@ import (
 )
 
 // Prepared is a port's next generation, loaded and pinned but not in force. It
-// holds the port's lock and three file descriptors until Commit or Discard. One
+// holds the port's lock and one file descriptor until Commit or Discard. One
 // that a process leaves behind is dropped by the port's next change.
 type Prepared struct {
 	host       *Host
@@ -25,7 +25,7 @@ type Prepared struct {
 	state      *portState
 	device     device.Device
 	generation *generation
-	programs   [2]*ebpf.Program
+	programs   [2]ebpf.ProgramID
 	// replaces is the generation that is in force, nil if none is.
 	replaces *generation
 	change   Change
@@ -83,9 +83,6 @@ func (p *Prepared) make(ctx context.Context, policy *policy.Policy, sets ipset.S
 // of it.
 func (p *Prepared) leave(ctx context.Context) {
 	p.done = true
-	for _, prog := range p.programs {
-		prog.Close()
-	}
 	// Succeeds only if there is nothing in it.
 	gone := os.Remove(p.state.dir) == nil
 	p.lock.unlock()
@@ -102,7 +99,7 @@ func (p *Prepared) Commit(ctx context.Context) (Change, error) {
 	}
 	err := ctx.Err()
 	if err == nil {
-		err = p.host.attach(p.state, p.device, p.programs, &p.change)
+		err = p.attach()
 	}
 	if err != nil {
 		// It may have been in force in one direction.
@@ -122,6 +119,23 @@ func (p *Prepared) Commit(ctx context.Context) (Change, error) {
 		}
 	}
 	return p.change, nil
+}
+
+// attach puts the programs in force, which only their pins have kept: descriptors
+// of all that are prepared would be many.
+func (p *Prepared) attach() error {
+	var pair [2]*ebpf.Program
+	var err error
+	for d := range pair {
+		if err == nil {
+			pair[d], err = p.generation.program(policy.Direction(d))
+		}
+		defer func() { pair[d].Close() }()
+	}
+	if err != nil {
+		return err
+	}
+	return p.host.attach(p.state, p.device, pair, &p.change)
 }
 
 // Discard removes the generation; nothing to do after Commit.
@@ -167,12 +181,7 @@ func (p *Prepared) build(ctx context.Context, b Binding, policy *policy.Policy, 
 	if err != nil {
 		return errors.Join(err, p.host.dropAside(p.state, aside))
 	}
-	p.generation = &generation{dir: dir, number: number, binding: b}
-	for d, prog := range p.programs {
-		if p.generation.programs[d], err = programID(prog); err != nil {
-			return errors.Join(err, p.host.drop(p.generation, p.state.generations))
-		}
-	}
+	p.generation = &generation{dir: dir, number: number, binding: b, programs: p.programs}
 	p.host.generations.add(p.state.dir, p.generation)
 	return nil
 }
@@ -201,10 +210,14 @@ func (p *Prepared) buildAside(ctx context.Context, dir string, b *Binding, numbe
 	if err != nil {
 		return err
 	}
-	p.programs = loaded.programs
-	defer closeMaps(loaded.maps)
+	defer loaded.close()
 	if err := loaded.pin(dir); err != nil {
 		return err
+	}
+	for d, prog := range loaded.programs {
+		if p.programs[d], err = programID(prog); err != nil {
+			return err
+		}
 	}
 	return pinSets(dir, loaded.maps, policy, sets)
 }

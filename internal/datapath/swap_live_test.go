@@ -341,9 +341,6 @@ func (l *live) prepare(s *portState, xml string) {
 		if err := next.build(l.t.Context(), describe(p, Meta{}, dev), p, nil); err != nil {
 			return err
 		}
-		for _, prog := range next.programs {
-			prog.Close()
-		}
 		s.generations = append(s.generations, next.generation)
 		return nil
 	})
