@@ -189,6 +189,7 @@ func (d *daemon) listen() (net.Listener, error) {
 func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	server := api.NewServer(d.agent, api.Limits{}, d.log)
+	server.Observe = d.count.APIRequest
 	group.Go(func() error { return server.Serve(listener) })
 	group.Go(func() error {
 		defer d.stop(server)

@@ -59,6 +59,11 @@ func (l Limits) whole() Limits {
 
 // Server serves the API to whoever may connect.
 type Server struct {
+	// Observe is told of each request that was answered: its route as a pattern, ""
+	// if it has none, the status, and how long it took. Set it before Serve; nil for
+	// nobody.
+	Observe func(route string, status int, took time.Duration)
+
 	limits        Limits
 	handler       http.Handler
 	work, streams *semaphore.Weighted
@@ -124,8 +129,33 @@ func isStream(r *http.Request) bool {
 	return r.URL.Path == "/v1/watch" || strings.HasSuffix(r.URL.Path, "/connections") || strings.HasSuffix(r.URL.Path, "/expectations")
 }
 
-// ServeHTTP lets only so many requests be worked on at once.
+// ServeHTTP serves a request and tells who observes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.Observe == nil {
+		s.serve(w, r)
+		return
+	}
+	begun, seen := time.Now(), &observed{ResponseWriter: w, status: http.StatusOK}
+	route := s.serve(seen, r)
+	s.Observe(route, seen.status, time.Since(begun))
+}
+
+// observed remembers the status of an answer.
+type observed struct {
+	http.ResponseWriter
+	status int
+}
+
+func (o *observed) WriteHeader(status int) {
+	o.status = status
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (o *observed) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+// serve lets only so many requests be worked on at once. It returns the route.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) (route string) {
 	room, weight := s.work, int64(1)
 	switch {
 	case isStream(r):
@@ -140,7 +170,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		w.Header().Set("Connection", "close")
 		writeFailure(w, &client.Error{Code: client.ErrBusy, Message: "too many requests are at work; try again"})
-		return
+		return ""
 	}
 	defer room.Release(weight)
 	if r.ContentLength != 0 {
@@ -153,4 +183,5 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(ctx)
 	}
 	s.handler.ServeHTTP(w, r)
+	return r.Pattern // which http.ServeMux has found
 }
