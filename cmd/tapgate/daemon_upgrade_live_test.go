@@ -14,7 +14,7 @@ import (
 // one that is there: all is swapped in place, and connections live on.
 func TestDaemonIsUpgraded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it builds another program")
+		t.Skip("builds a second tapgate, which takes too long for -short")
 	}
 	h := newDaemonHost(t)
 	if err := h.ServeTCPEcho(h.Guest, 7); err != nil {

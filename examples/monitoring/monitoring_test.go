@@ -250,7 +250,7 @@ func TestPanelsDoNotOverlap(t *testing.T) {
 func TestPromtool(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("needs promtool (Debian: apt-get install prometheus)")
+		t.Skip("needs promtool, which judges the alerts as Prometheus does (Debian: apt-get install prometheus)")
 	}
 	// A recording rule for each of the dashboard's expressions.
 	rules := "groups:\n- name: dashboard\n  rules:\n"

@@ -25,11 +25,11 @@ func FuzzRequest(f *testing.F) {
 	h := Handler(service, nil)
 	f.Fuzz(func(t *testing.T, line, body string) {
 		if strings.ContainsAny(line, "\r\n") {
-			t.Skip()
+			return // no request that a server would ever see
 		}
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(posting(line, body))))
 		if err != nil {
-			t.Skip()
+			return // no request that a server would ever see
 		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r.WithContext(WithActor(t.Context(), store.ThisProcess)))

@@ -133,7 +133,7 @@ func dialNow(path string) (int, error) {
 
 func TestNobodyElseGetsIn(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root to become somebody else")
+		t.Skip("needs root: it tries the socket as other users")
 	}
 	top := t.TempDir()
 	for dir := top; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
