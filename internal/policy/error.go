@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tapgate/nwfilter"
@@ -36,8 +37,8 @@ func (e *Error) Error() string {
 type MissingError struct {
 	// Uses are the unsatisfied references, each once, in order of appearance.
 	Uses []MissingUse
-	// Learnable is set when $IP alone is missing, and the binding does not
-	// forbid to learn it.
+	// Learnable is set when nothing but $IP and $IPV6 is missing, and the binding
+	// does not forbid to learn them.
 	Learnable bool
 }
 
@@ -64,7 +65,17 @@ func (e *MissingError) Error() string {
 	}
 	msg := strings.Join(parts, "; ")
 	if e.Learnable {
-		return msg + "; detecting a guest's address is not available yet: give it with --param IP=ADDRESS"
+		return msg + "; a port that is bound learns it from what its guest does; here give it with --param NAME=ADDRESS"
 	}
 	return msg + "; give it with --param NAME=VALUE or a <parameter> of the reference"
+}
+
+// names are the variables' names.
+func (e *MissingError) names() []string {
+	var names []string
+	for _, u := range e.Uses {
+		names = append(names, u.Variable.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

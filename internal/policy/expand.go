@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"tapgate/nwfilter"
@@ -13,6 +14,9 @@ type concrete struct {
 	flatRule
 	attributes []nwfilter.Attribute
 	values     []string // NAME=VALUE of the variables, for the origin
+	// prefixes are the lengths of addresses that were learned as prefixes, by
+	// attribute.
+	prefixes map[string]uint64
 }
 
 // slot is a set of references that move through their lists in step.
@@ -93,6 +97,11 @@ func makeSlots(r flatRule) ([]*slot, error) {
 			slots = append(slots, &slot{refs: []nwfilter.Variable{*v}, length: 1, index: v.Index})
 			continue
 		}
+		if r.learned && len(r.env[v.Name]) == 1 {
+			// A rule that names $MAC beside $IP holds for each address.
+			slots = append(slots, &slot{refs: []nwfilter.Variable{*v}, length: 1, index: 0})
+			continue
+		}
 		s := iterators[v.Iterator]
 		if s == nil {
 			s = &slot{index: -1}
@@ -167,7 +176,7 @@ func substitute(r flatRule, chosen map[nwfilter.Variable]string) (concrete, erro
 	for i, a := range r.rule.Attributes {
 		if v := a.Value.Variable; v != nil && !a.Spec.NoVariable {
 			text := chosen[*v]
-			value, err := a.Spec.ParseVariableValue(r.rule.Protocol, text)
+			value, err := c.parseValue(&a, text)
 			if err != nil {
 				return c, &Error{Pos: a.Pos, Path: r.path, Message: fmt.Sprintf("<%s> %s=\"$%s\": the value %q does not fit: %v", r.rule.Protocol.Name, a.Spec.Name, v, text, err)}
 			}
@@ -180,4 +189,17 @@ func substitute(r flatRule, chosen map[nwfilter.Variable]string) (concrete, erro
 		c.attributes[i] = a
 	}
 	return c, nil
+}
+
+// parseValue reads a variable's value. No binding can give a prefix, but leases of
+// a delegated one can.
+func (c *concrete) parseValue(a *nwfilter.Attribute, text string) (nwfilter.Value, error) {
+	if p, err := netip.ParsePrefix(text); err == nil && a.Spec.Type == nwfilter.IPv6 {
+		if c.prefixes == nil {
+			c.prefixes = map[string]uint64{}
+		}
+		c.prefixes[a.Spec.Name] = uint64(p.Bits())
+		text = p.Addr().String()
+	}
+	return a.Spec.ParseVariableValue(c.rule.Protocol, text)
 }

@@ -17,6 +17,8 @@ type flatRule struct {
 	filter *nwfilter.Filter
 	env    values
 	path   []string
+	// learned is set where lists are learned: their length is nobody's choice.
+	learned bool
 }
 
 type flattener struct {
@@ -25,6 +27,7 @@ type flattener struct {
 	missing    []MissingUse
 	noted      map[nwfilter.Variable]bool
 	references int
+	learned    bool
 }
 
 func makeValues(params []nwfilter.Parameter) values {
@@ -63,7 +66,7 @@ func (w *flattener) walk(f *nwfilter.Filter, env values, path []string) error {
 			if err := w.noteMissing(entry.Rule, env, path); err != nil {
 				return err
 			}
-			w.rules = append(w.rules, flatRule{entry.Rule, f, env, path})
+			w.rules = append(w.rules, flatRule{entry.Rule, f, env, path, w.learned})
 			if len(w.rules) > maxRules {
 				return &Error{Pos: entry.Rule.Pos, Path: path, Message: fmt.Sprintf("the references multiply to more than %d rules", maxRules)}
 			}

@@ -152,6 +152,9 @@ func (c *concrete) join(j *join, mirrored bool) (*Condition, error) {
 		if partner != nil {
 			bits = partner.Value.Number
 		}
+		if n, ok := c.prefixes[j.attribute]; ok {
+			bits = min(bits, n)
+		}
 		if bits < 128 {
 			mask = prefixMask(v.Addr, bits)
 		}
@@ -172,6 +175,9 @@ func (c *concrete) join(j *join, mirrored bool) (*Condition, error) {
 			mask = all32
 		}
 		term = Term{Field: field, Mask: mask, Lo: addrValue(v.Addr), Hi: addrValue(to)}
+		if n, ok := c.prefixes[j.attribute]; ok && partner == nil {
+			term = underMask(field, addrValue(v.Addr), prefixMask(v.Addr, n))
+		}
 	}
 	cond.Terms = []Term{term}
 	return cond, nil

@@ -26,6 +26,10 @@ type Policy struct {
 	// Fingerprint is the same for policies that decide the same; see
 	// fingerprint.go.
 	Fingerprint uint64
+	// Learning is set if the policy depends on addresses that are learned.
+	Learning *Learning
+	// Observe is what the port's program copies to whoever learns; 0 for nothing.
+	Observe packet.Observe
 
 	// names of the clauses, nil if they are not worked out yet.
 	names []uint64

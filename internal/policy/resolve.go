@@ -4,14 +4,10 @@ import (
 	"cmp"
 	"net"
 	"slices"
-	"strings"
 
+	"tapgate/internal/learn"
 	"tapgate/nwfilter"
 )
-
-// LearningParameter is the binding parameter that chooses how a missing IP is
-// learned: any, dhcp or none.
-const LearningParameter = "CTRL_IP_LEARNING"
 
 // SettingPrefix begins the names of the binding's parameters that are settings
 // of the port. No rule can use them.
@@ -21,15 +17,18 @@ const SettingPrefix = "CTRL_"
 // this MAC address and these parameters. lookup returns nil for a name it does
 // not know. Errors are *Error and *MissingError.
 func Resolve(name string, mac net.HardwareAddr, params []nwfilter.Parameter, lookup func(string) *nwfilter.Filter) (*Policy, error) {
+	return resolveWith(name, mac, makeValues(params), false, lookup)
+}
+
+func resolveWith(name string, mac net.HardwareAddr, env values, learned bool, lookup func(string) *nwfilter.Filter) (*Policy, error) {
 	top := lookup(name)
 	if top == nil {
 		return nil, &Error{Message: "filter \"" + name + "\" is not defined", Hint: "\"tapgate filter list\" shows what is"}
 	}
-	env := makeValues(params)
 	if _, given := env["MAC"]; !given {
 		env["MAC"] = []string{mac.String()}
 	}
-	w := flattener{lookup: lookup, noted: map[nwfilter.Variable]bool{}}
+	w := flattener{lookup: lookup, noted: map[nwfilter.Variable]bool{}, learned: learned}
 	if err := w.walk(top, env, []string{name}); err != nil {
 		return nil, err
 	}
@@ -46,21 +45,20 @@ func Resolve(name string, mac net.HardwareAddr, params []nwfilter.Parameter, loo
 	return p, nil
 }
 
+// missingError tells what is missing. It can be learned if it is nothing but the
+// guest's addresses, asked for as whole lists.
 func missingError(uses []MissingUse, env values) error {
 	err := &MissingError{Uses: uses}
-	if len(uses) == 1 && uses[0].Variable.String() == "IP" {
-		mode := "any"
-		if list := env[LearningParameter]; len(list) > 0 {
-			mode = strings.ToLower(list[0])
-		}
-		switch mode {
-		case "any", "dhcp":
-			err.Learnable = true
-		case "none":
-		default:
-			return &Error{Message: LearningParameter + " is \"" + mode + "\"; it takes any, dhcp or none"}
+	for _, u := range uses {
+		if name := u.Variable.String(); name != IPv4Variable && name != IPv6Variable {
+			return err
 		}
 	}
+	mode, fault := learn.ParseMode(first(env[LearningParameter]))
+	if fault != nil {
+		return &Error{Message: LearningParameter + ": " + fault.Error()}
+	}
+	err.Learnable = mode != learn.None
 	return err
 }
 

@@ -124,7 +124,7 @@ func TestErrorsNameThePathOfReferences(t *testing.T) {
 		},
 		"an address to be learned": {
 			documents: []string{`<filter name="a"><rule action="drop" direction="in"><ip srcipaddr="$IP"/></rule></filter>`},
-			want:      `test.xml:1:57: $IP has no value; detecting a guest's address is not available yet: give it with --param IP=ADDRESS`,
+			want:      `test.xml:1:57: $IP has no value; a port that is bound learns it from what its guest does; here give it with --param NAME=ADDRESS`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
