@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,8 +60,9 @@ type Host struct {
 
 	generations generations
 
-	mu   sync.Mutex
-	open map[string]*common // by name; what is kept open to save time
+	mu       sync.Mutex
+	open     map[string]*common // by name; what is kept open to save time
+	injector *ebpf.Program
 }
 
 // ErrNeedsRoot is what a call fails with that lacks the rights.
@@ -101,6 +103,8 @@ func raiseFileLimit() {
 func (h *Host) Close() {
 	h.mu.Lock()
 	names := slices.Collect(maps.Keys(h.open))
+	h.injector.Close()
+	h.injector = nil
 	h.mu.Unlock()
 	for _, name := range names {
 		h.closeCommon(name)
