@@ -26,6 +26,8 @@ type Policy struct {
 	// Fingerprint is the same for policies that decide the same; see
 	// fingerprint.go.
 	Fingerprint uint64
+	// Observe is what a port's program copies to whoever learns; 0 for nothing.
+	Observe packet.Observe
 
 	// names of the clauses, nil if they are not worked out yet.
 	names []uint64
