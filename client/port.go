@@ -99,6 +99,10 @@ type Port struct {
 	Opened      uint64 `json:"opened"`
 	// Sets are the kernel sets that the filter names, as they were last read.
 	Sets []SetState `json:"sets,omitempty"`
+	// Learning is set where the guest's addresses are learned.
+	Learning *Learning `json:"learning,omitempty"`
+	// Observed counts what was copied to whoever learns.
+	Observed Observed `json:"observed,omitzero"`
 	// Bound is set if a binding of the port is stored.
 	Bound bool `json:"bound"`
 	// Default is set if it has none and the default filter guards it.

@@ -78,6 +78,7 @@ func (f *fakePrepared) Commit(context.Context) (datapath.Change, error) {
 	h.ports[f.port] = datapath.Port{
 		Name: f.port, State: datapath.Guarded, Filter: f.p.Filter, MAC: f.p.MAC.String(),
 		Parameters: f.meta.Parameters, Settings: f.meta.Settings, Digest: f.meta.Digest,
+		Learning: f.meta.Learning,
 	}
 	h.rules[f.port] = len(f.p.Clauses)
 	return datapath.Change{Replaced: replaced, Before: before.Filter, Mechanism: datapath.TCX}, nil
@@ -170,6 +171,17 @@ func (h *fakeHost) Flush(_ context.Context, port string, match func(*datapath.Co
 	h.connections = slices.DeleteFunc(h.connections, match)
 	return before - len(h.connections), nil
 }
+
+// Observe tells nothing until ctx ends.
+func (h *fakeHost) Observe(ctx context.Context) iter.Seq2[datapath.Observation, error] {
+	return func(func(datapath.Observation, error) bool) { <-ctx.Done() }
+}
+
+func (h *fakeHost) Inject(context.Context, string, []byte, bool) error { return nil }
+
+func (h *fakeHost) Remember(string, []byte) error { return nil }
+
+func (h *fakeHost) Recall(string) ([]byte, error) { return nil, nil }
 
 func (h *fakeHost) RefreshSets(_ context.Context, port string) ([]datapath.SetChange, error) {
 	if port == "nothing" {

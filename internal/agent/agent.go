@@ -34,6 +34,10 @@ type Datapath interface {
 	Flush(ctx context.Context, port string, match func(*datapath.Connection) bool) (int, error)
 	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
 	Watch(ctx context.Context, options datapath.WatchOptions) iter.Seq2[datapath.Notice, error]
+	Observe(ctx context.Context) iter.Seq2[datapath.Observation, error]
+	Inject(ctx context.Context, port string, frame []byte, out bool) error
+	Remember(port string, memory []byte) error
+	Recall(port string) ([]byte, error)
 }
 
 // Prepared is a policy that is loaded for a port and not in force yet.

@@ -34,12 +34,16 @@ type fakeHost struct {
 	// prepared counts what was prepared and neither committed nor discarded.
 	prepared int
 	calls    []string
+	// observations are what Observe gives, memories what Remember was told.
+	observations chan datapath.Observation
+	memories     map[string][]byte
 }
 
 func newFakeHost() *fakeHost {
 	return &fakeHost{
 		devices: map[string]device.Device{}, ports: map[string]*datapath.Port{},
 		refuse: map[string]error{}, broken: map[string]error{}, unshuttable: map[string]error{},
+		observations: make(chan datapath.Observation), memories: map[string][]byte{},
 	}
 }
 
@@ -107,6 +111,7 @@ func (h *fakeHost) Prepare(_ context.Context, port string, p *policy.Policy, met
 	return &fakePrepared{h, port, datapath.Port{
 		Name: port, State: datapath.Guarded, Device: port, Ifindex: dev.Index, Filter: p.Filter, MAC: p.MAC.String(),
 		Parameters: meta.Parameters, Settings: meta.Settings, Digest: meta.Digest,
+		Learning: meta.Learning,
 	}}, nil
 }
 
@@ -155,6 +160,7 @@ func (h *fakeHost) Release(_ context.Context, port string) error {
 	}
 	h.call("release %s", port)
 	delete(h.ports, port)
+	delete(h.memories, port)
 	return nil
 }
 
@@ -166,21 +172,22 @@ func (h *fakeHost) Follow(_ context.Context, devices map[string]device.Device) (
 		names[d.Index] = name
 	}
 	next := map[string]*datapath.Port{}
+	memories := map[string][]byte{}
 	for name, p := range h.ports {
 		if to := names[p.Ifindex]; p.Ifindex != 0 && to != "" {
 			if to != name {
 				moved = append(moved, datapath.Moved{From: name, To: to})
 			}
 			p.Name, p.Device = to, to
-			next[to] = p
+			next[to], memories[to] = p, h.memories[name]
 		}
 	}
 	for name, p := range h.ports {
 		if p.Ifindex == 0 && next[name] == nil {
-			next[name] = p
+			next[name], memories[name] = p, h.memories[name]
 		}
 	}
-	h.ports = next
+	h.ports, h.memories = next, memories
 	return moved, nil
 }
 
@@ -226,6 +233,51 @@ func (h *fakeHost) RefreshSets(context.Context, string) ([]datapath.SetChange, e
 
 func (h *fakeHost) Watch(context.Context, datapath.WatchOptions) iter.Seq2[datapath.Notice, error] {
 	return failed[datapath.Notice](errors.New("nothing to watch"))
+}
+
+func (h *fakeHost) Observe(ctx context.Context) iter.Seq2[datapath.Observation, error] {
+	return func(yield func(datapath.Observation, error) bool) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case o := <-h.observations:
+				if !yield(o, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Inject notes the frame's direction and length.
+func (h *fakeHost) Inject(_ context.Context, port string, frame []byte, out bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.devices[port]; !ok {
+		return &device.NotFoundError{Name: port}
+	}
+	h.call("inject into %s: %d bytes, out %v", port, len(frame), out)
+	return nil
+}
+
+func (h *fakeHost) Remember(port string, memory []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ports[port] == nil {
+		return &datapath.NotGuardedError{Port: port}
+	}
+	h.memories[port] = slices.Clone(memory)
+	return nil
+}
+
+func (h *fakeHost) Recall(port string) ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ports[port] == nil {
+		return nil, &datapath.NotGuardedError{Port: port}
+	}
+	return h.memories[port], nil
 }
 
 // fakeGate remembers who is admitted.

@@ -24,6 +24,20 @@ type Meta struct {
 	// Digest names all that the caller derived the policy from, for the caller to
 	// tell whether the port enforces what it should. It may be empty.
 	Digest string `json:"digest,omitempty"`
+	// Learning is set where the guest's addresses are learned.
+	Learning *Learning `json:"learning,omitempty"`
+}
+
+// Learning tells how a port's addresses are learned, and how far that is.
+type Learning struct {
+	// Mode is any or dhcp.
+	Mode string `json:"mode"`
+	// Wants are the variables whose values are learned, Waiting those of them that
+	// have none yet.
+	Wants   []string `json:"wants"`
+	Waiting []string `json:"waiting,omitempty"`
+	// Offered is set while an address is merely offered to the guest.
+	Offered bool `json:"offered,omitempty"`
 }
 
 // Binding describes what a port enforces. It is pinned beside the programs, so
@@ -89,6 +103,7 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 		{p.Facts.ConnLimit, "connection limits"},
 		{p.Facts.TCPOptions, "tcp options"},
 		{p.Facts.Reject, "reject"},
+		{p.Observe != 0, "observation"},
 	} {
 		if feature.used {
 			b.Features = append(b.Features, feature.name)

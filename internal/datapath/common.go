@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,8 +65,20 @@ func (h *Host) openCommon(name string) (*common, error) {
 		return nil, err
 	}
 	c := &common{at: at, variants: map[uint32]bool{}}
-	if c.maps, err = openMaps(dir, append([]string{slotsPin}, skeletonMaps...)); err != nil {
+	if c.maps, err = openMaps(dir, []string{slotsPin, configsMap}); err != nil {
 		return nil, err
+	}
+	// Of the others, another version may have less.
+	for _, name := range skeletonMaps {
+		if c.maps[name] != nil {
+			continue
+		}
+		one, err := openMaps(dir, []string{name})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			closeMaps(c.maps)
+			return nil, err
+		}
+		maps.Copy(c.maps, one)
 	}
 	if c.slots, err = mapSlots(c.maps[slotsPin]); err != nil {
 		closeMaps(c.maps)
@@ -213,12 +226,14 @@ func (h *Host) prepareVariant(ctx context.Context, v version, f features) error 
 	if there, err := c.hasVariant(f); there || err != nil {
 		return err
 	}
-	all := map[string]*ebpf.Map{}
-	for _, maps := range []map[string]*ebpf.Map{state, c.maps} {
-		for name, m := range maps {
-			all[name] = m
-		}
+	ring, err := h.openObservations(spec.Maps[observationsPin])
+	if err != nil {
+		return err
 	}
+	defer ring.Close()
+	all := map[string]*ebpf.Map{observationsPin: ring}
+	maps.Copy(all, state)
+	maps.Copy(all, c.maps)
 	return loadVariant(spec, f, all)
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"tapgate/internal/conntrack"
 	"tapgate/internal/ipset"
+	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
 )
@@ -50,7 +51,8 @@ type skeletonConfig struct {
 	MaxConnections uint32
 	PickUp         bool
 	Swapped        bool
-	_              [2]uint8
+	Observe        packet.Observe
+	_              uint8
 	MAC            uint64
 	Policy         uint64
 	Mark           uint64
@@ -79,6 +81,7 @@ func (c Config) entry(p *policy.Policy) (*skeletonConfig, error) {
 		MaxConnections: c.MaxConnections,
 		PickUp:         !c.NoPickUp,
 		Swapped:        c.Swapped,
+		Observe:        p.Observe,
 		MAC:            macNumber(p.MAC),
 		Policy:         p.Fingerprint,
 		Mark:           c.Mark,

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,6 +47,8 @@ type Options struct {
 // calling thread.
 //
 //	DIR/next_port            the number of the next port
+//	DIR/observations         frames that may teach guests' addresses
+//	DIR/memories             what is remembered of ports, by number
 //	DIR/state_HASH/…         maps that all ports share, of one layout
 //	DIR/skeleton_HASH/…      the programs that all ports share, of one version
 //	DIR/ports/NAME/link_in   bpf links, only with tcx
@@ -59,8 +63,12 @@ type Host struct {
 
 	generations generations
 
-	mu   sync.Mutex
-	open map[string]*common // by name; what is kept open to save time
+	mu       sync.Mutex
+	open     map[string]*common // by name; what is kept open to save time
+	injector *ebpf.Program
+
+	// observers counts calls of Observe, which keep the ring.
+	observers atomic.Int32
 }
 
 // ErrNeedsRoot is what a call fails with that lacks the rights.
@@ -101,6 +109,8 @@ func raiseFileLimit() {
 func (h *Host) Close() {
 	h.mu.Lock()
 	names := slices.Collect(maps.Keys(h.open))
+	h.injector.Close()
+	h.injector = nil
 	h.mu.Unlock()
 	for _, name := range names {
 		h.closeCommon(name)

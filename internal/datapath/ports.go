@@ -70,6 +70,13 @@ type Port struct {
 	Opened uint64 `json:"opened"`
 	// Sets are the kernel sets that the filter names, as they were last read.
 	Sets []SetState `json:"sets,omitempty"`
+	// Learning is set where the guest's addresses are learned.
+	Learning *Learning `json:"learning,omitempty"`
+	// Observed counts what was copied to whoever learns.
+	Observed Observed `json:"observed,omitzero"`
+	// Number names the port in an Observation; 0 for a port that is shut and was
+	// never guarded.
+	Number uint32 `json:"-"`
 }
 
 // Ports lists all ports by name.
@@ -183,7 +190,7 @@ func (h *Host) standing(s *portState, g *generation) (Port, error) {
 	b := &g.binding
 	p := Port{
 		Name: s.name, Filter: b.Filter, MAC: b.MAC, Parameters: b.Parameters, Settings: b.Settings, BoundAt: b.BoundAt,
-		Digest: b.Digest, Outdated: b.Skeleton != v.skeleton,
+		Digest: b.Digest, Outdated: b.Skeleton != v.skeleton, Learning: b.Learning, Number: b.Number,
 	}
 	return p, s.judge(&p, b.Namespace)
 }
@@ -217,7 +224,8 @@ func (h *Host) describePort(s *portState, g *generation) (Port, error) {
 		return p, err
 	}
 	p.Connections, p.Opened = entry.Connections, entry.Opened
-	return p, nil
+	p.Observed, err = h.countObserved(b)
+	return p, err
 }
 
 // judge finds out the port's state; boundIn is the namespace of its device.

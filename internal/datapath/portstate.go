@@ -199,19 +199,31 @@ func (h *Host) dropAside(s *portState, path string) error {
 	return os.RemoveAll(path)
 }
 
-// forget takes a generation out of what is common to all: its slot, and its
-// port's number unless one of others uses it.
+// forget takes a generation out of what is common to all: its slot, and, unless
+// one of others uses it, its port's number.
 func (h *Host) forget(b *Binding, others []*generation) error {
+	uses := func(match func(*generation) bool) bool {
+		return slices.ContainsFunc(others, func(o *generation) bool { return o.binding.Number == b.Number && match(o) })
+	}
 	if b.Skeleton != "" {
 		c, err := h.common(b.Skeleton)
 		if err == nil {
 			defer c.close()
 			err = c.leave(b.Number, func(number int) bool {
-				return slices.ContainsFunc(others, func(o *generation) bool { return o.number == number && o.binding.Number == b.Number })
+				return uses(func(o *generation) bool { return o.number == number })
 			})
+			observed := c.maps[observedMap]
+			if err == nil && observed != nil && !uses(func(o *generation) bool { return o.binding.Skeleton == b.Skeleton }) {
+				err = closeObserved(observed, b.Number)
+			}
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+	}
+	if !uses(func(*generation) bool { return true }) {
+		if err := h.forgetMemory(b.Number); err != nil {
+			return fmt.Errorf("forget what is known of the port: %w", err)
 		}
 	}
 	return h.closeNumber(b, others)

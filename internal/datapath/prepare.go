@@ -196,6 +196,11 @@ func (p *Prepared) buildAside(ctx context.Context, dir string, b *Binding, numbe
 		return err
 	}
 	defer common.close()
+	if policy.Observe != 0 {
+		if err := openObserved(common.maps[observedMap], b.Number); err != nil {
+			return err
+		}
+	}
 	shared, err := openMaps(filepath.Join(p.host.dir, b.State), sharedMapsOf(policy))
 	if err != nil {
 		return fmt.Errorf("open the maps that all ports share: %w", needsRoot(err))

@@ -35,6 +35,9 @@ func (h *Host) Repair(ctx context.Context) ([]Repaired, error) {
 			faults = append(faults, portError("repair", port, err))
 		}
 	}
+	if err := h.forgetMemories(); err != nil {
+		faults = append(faults, fmt.Errorf("forget what is known of ports that are gone: %w", err))
+	}
 	return repaired, errors.Join(append(faults, h.tidy(ctx))...)
 }
 

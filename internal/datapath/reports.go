@@ -69,15 +69,20 @@ func decodeReport(raw []byte) (reportHeader, []byte, error) {
 	if err != nil || len(raw)-n < int(h.Captured) {
 		return h, nil, fmt.Errorf("a report of %d bytes is not what this version of tapgate sends", len(raw))
 	}
-	frame := slices.Clone(raw[n : n+int(h.Captured)])
-	const macs = 12
-	if h.VLANProtocol != 0 && len(frame) >= macs {
-		tag := binary.BigEndian.AppendUint16(nil, h.VLANProtocol)
-		tag = binary.BigEndian.AppendUint16(tag, h.VLANTCI)
-		frame = slices.Insert(frame, macs, tag...)
-		h.Length += uint32(len(tag))
-	}
+	frame := putTagBack(slices.Clone(raw[n:n+int(h.Captured)]), h.VLANProtocol, h.VLANTCI)
+	h.Length += uint32(len(frame)) - uint32(h.Captured)
 	return h, frame, nil
+}
+
+// putTagBack inserts the tag that the kernel had taken out of a frame; there was
+// none if the protocol is 0.
+func putTagBack(frame []byte, protocol, tci uint16) []byte {
+	const macs = 12
+	if protocol == 0 || len(frame) < macs {
+		return frame
+	}
+	tag := binary.BigEndian.AppendUint16(nil, protocol)
+	return slices.Insert(frame, macs, binary.BigEndian.AppendUint16(tag, tci)...)
 }
 
 // report joins what a program sent with the binding that it enforced, nil if

@@ -148,6 +148,11 @@ func (h *Host) tidy(ctx context.Context) error {
 				needed, err = h.skeletonUsed(e.Name())
 			}
 		case strings.HasPrefix(e.Name(), statePrefix):
+		case e.Name() == observationsPin, e.Name() == memoriesPin:
+			if !needed && (e.Name() != observationsPin || h.observers.Load() == 0) {
+				err = os.Remove(filepath.Join(h.dir, e.Name()))
+			}
+			needed = true
 		default:
 			continue
 		}

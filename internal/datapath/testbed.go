@@ -1,10 +1,14 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
 )
 
 // testbed is a skeleton for test runs, with tables of its own that are smaller
@@ -15,6 +19,8 @@ type testbed struct {
 	maps     map[string]*ebpf.Map
 	shards   map[string]*ebpf.Map
 	variants map[uint32]bool
+	// observations reads what the skeleton copies, if it was ever loaded to.
+	observations *ringbuf.Reader
 	// port is the newest number that was used.
 	port uint32
 	// opened counts connections, which stay in the tables: nothing sweeps these.
@@ -87,6 +93,9 @@ func newTestbed() (*testbed, error) {
 }
 
 func (b *testbed) close() {
+	if b.observations != nil {
+		b.observations.Close()
+	}
 	closeMaps(b.maps)
 	closeMaps(b.shards)
 }
@@ -100,6 +109,11 @@ func (b *testbed) need(f features) error {
 	if err != nil {
 		return err
 	}
+	if f.Observe && b.observations == nil {
+		if b.observations, err = ringbuf.NewReader(b.maps[observationsPin]); err != nil {
+			return fmt.Errorf("read what is observed: %w", err)
+		}
+	}
 	f.Testing = true
 	b.variants[f.variant()] = true
 	return loadVariant(spec, f, b.maps)
@@ -112,7 +126,7 @@ func (b *testbed) nextPort() (uint32, error) {
 	}
 	b.port++
 	_, err := openPort(b.maps[portsMap], b.port)
-	return b.port, err
+	return b.port, errors.Join(err, openObserved(b.maps[observedMap], b.port))
 }
 
 func (b *testbed) closePort() error {
@@ -125,5 +139,30 @@ func (b *testbed) closePort() error {
 	if err := ports.Delete(b.port); err != nil {
 		return fmt.Errorf("close port number %d: %w", b.port, err)
 	}
-	return nil
+	if _, err := b.observed(); err != nil {
+		return err
+	}
+	return closeObserved(b.maps[observedMap], b.port)
+}
+
+// observed takes what was copied out of the ring.
+func (b *testbed) observed() (list []Observation, err error) {
+	if b.observations == nil {
+		return nil, nil
+	}
+	b.observations.SetDeadline(time.Now())
+	for {
+		record, err := b.observations.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return list, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read what is observed: %w", err)
+		}
+		o, err := decodeObservation(record.RawSample)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, *o)
+	}
 }

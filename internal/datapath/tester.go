@@ -137,6 +137,11 @@ func (t *Tester) runNow(options *ebpf.RunOptions, out bool) (TestResult, error) 
 	return r, nil
 }
 
+// Observed gives what the programs copied, for whoever learns addresses, since it
+// was last asked or Reset was called, in order. There is no name of a port in it,
+// and its times are those that Run was given.
+func (t *Tester) Observed() ([]Observation, error) { return t.bed.observed() }
+
 // decodeResult undoes test_result in skeleton.c.
 func decodeResult(code uint32) TestResult {
 	r := TestResult{

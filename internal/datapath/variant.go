@@ -22,7 +22,7 @@ const (
 )
 
 // skeletonMaps are common to all generations of one skeleton.
-var skeletonMaps = []string{"scratch", skeletonsMap, configsMap, automataMap, "readings", "limiting", "test"}
+var skeletonMaps = []string{"scratch", skeletonsMap, configsMap, automataMap, "readings", "limiting", "test", observedMap, "observation"}
 
 // automataMap holds the helpers' grammars.
 const automataMap = "automata"

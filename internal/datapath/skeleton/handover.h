@@ -58,7 +58,7 @@ struct scratch {
 	__u8 invalid;		/* enum invalid, if it was */
 	__u8 watched;		/* by fate, as bits: somebody wants to be told */
 	__u8 finish;		/* by fate, as bits: STEP_FINISH has something to do */
-	__u8 pad;
+	__u8 teaches;		/* enum teaches, set only where features.observe is */
 
 	struct outcome outcome;
 	int result;		/* of the attached program, told by STEP_FINISH */
@@ -90,7 +90,7 @@ static __always_inline bool drop(struct outcome *o, __u32 reason)
 	return false;
 }
 
-#define VARIANTS 32
+#define VARIANTS 64
 
 /* The steps by the features that the skeleton was loaded for: STEPS * variant +
  * step. */

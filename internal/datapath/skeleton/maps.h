@@ -40,6 +40,7 @@ struct features {
 	__u8 tcp_options;	/* something looks at TCP options */
 	__u8 reject;		/* the policy rejects packets */
 	__u8 limits;		/* the policy counts connections */
+	__u8 observe;		/* somebody learns from the port's packets */
 };
 
 const volatile struct features features = {};
@@ -51,7 +52,8 @@ struct config {
 	__u32 max_connections;	/* of this port */
 	__u8 pick_up;		/* a mid-stream TCP packet may open a connection */
 	__u8 swapped;		/* what the guest sends is what the device transmits */
-	__u8 pad[2];
+	__u8 observe;		/* OBSERVE_… in observe.h */
+	__u8 pad;
 	__u64 mac;		/* the guest's, a 48-bit number */
 	__u64 policy;		/* its name: another for one that decides differently */
 	__u64 mark;		/* in the metadata of an answer, for the port's other program */

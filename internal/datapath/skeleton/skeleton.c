@@ -26,6 +26,7 @@
 #include "handover.h"
 #include "reject.h"
 #include "report.h"
+#include "observe.h"
 
 char __license[] SEC("license") = "GPL";
 
@@ -149,6 +150,36 @@ __noinline int tell_all(struct __sk_buff *skb)
 	return 0;
 }
 
+/* Finds out whether the packet may teach its guest's addresses. */
+__noinline int consider(void)
+{
+	struct scratch *s = get_scratch();
+	const struct config *config;
+
+	if (!s)
+		return REASON_INTERNAL;
+	config = config_of(&s->packet);
+	s->teaches = config ? may_teach(&s->packet, config->observe, config->mac) : TEACHES_NOTHING;
+	if (s->teaches != TEACHES_NOTHING)
+		s->finish |= 1 << FATE_DROPPED;
+	if (s->teaches == TEACHES_MESSAGE)
+		s->finish |= 1 << FATE_PASSED;
+	return 0;
+}
+
+__noinline int observe(struct __sk_buff *skb)
+{
+	struct scratch *s = get_scratch();
+	const struct config *config;
+
+	if (!s)
+		return REASON_INTERNAL;
+	config = config_of(&s->packet);
+	if (config)
+		observe_packet(skb, &s->packet, config, s->teaches, s->outcome.verdict == VERDICT_PASS);
+	return 0;
+}
+
 /* Gives the program's result. */
 __noinline int reject(struct __sk_buff *skb)
 {
@@ -235,6 +266,8 @@ int skeleton_enter(struct __sk_buff *skb)
 	s->finish = finishing(p, s->watched);
 	s->tracked = 0;
 	s->classify = 0;
+	if (features.observe)
+		consider();
 	if (p->malformed)
 		return ended(s, malformed_reason(p->malformed));
 	if (p->fragment == FRAGMENT_ORPHAN) {
@@ -285,6 +318,8 @@ int skeleton_finish(struct __sk_buff *skb)
 		remember(passed);
 	if (s->watched & 1 << passed)
 		tell_all(skb);
+	if (features.observe && s->teaches != TEACHES_NOTHING && !p->malformed)
+		observe(skb);
 	if (features.reject && s->outcome.verdict == VERDICT_REJECT)
 		result = reject(skb);
 	if (features.testing)

@@ -25,6 +25,9 @@ const (
 	skeletonMapFragments         = "fragments"
 	skeletonMapLimiting          = "limiting"
 	skeletonMapLocks             = "locks"
+	skeletonMapObservation       = "observation"
+	skeletonMapObservations      = "observations"
+	skeletonMapObserved          = "observed"
 	skeletonMapPorts             = "ports"
 	skeletonMapQueue             = "queue"
 	skeletonMapReadings          = "readings"
@@ -104,6 +107,9 @@ type skeletonMapSpecs struct {
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
 	Limiting     *ebpf.MapSpec `ebpf:"limiting"`
 	Locks        *ebpf.MapSpec `ebpf:"locks"`
+	Observation  *ebpf.MapSpec `ebpf:"observation"`
+	Observations *ebpf.MapSpec `ebpf:"observations"`
+	Observed     *ebpf.MapSpec `ebpf:"observed"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Queue        *ebpf.MapSpec `ebpf:"queue"`
 	Readings     *ebpf.MapSpec `ebpf:"readings"`
@@ -155,6 +161,9 @@ type skeletonMaps struct {
 	Fragments    *ebpf.Map `ebpf:"fragments"`
 	Limiting     *ebpf.Map `ebpf:"limiting"`
 	Locks        *ebpf.Map `ebpf:"locks"`
+	Observation  *ebpf.Map `ebpf:"observation"`
+	Observations *ebpf.Map `ebpf:"observations"`
+	Observed     *ebpf.Map `ebpf:"observed"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Queue        *ebpf.Map `ebpf:"queue"`
 	Readings     *ebpf.Map `ebpf:"readings"`
@@ -181,6 +190,9 @@ func (m *skeletonMaps) Close() error {
 		m.Fragments,
 		m.Limiting,
 		m.Locks,
+		m.Observation,
+		m.Observations,
+		m.Observed,
 		m.Ports,
 		m.Queue,
 		m.Readings,
