@@ -1,0 +1,70 @@
+package learn
+
+import (
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+func TestFirstClaimIsTheAddressInAny(t *testing.T) {
+	for _, test := range []struct {
+		text, want string
+	}{
+		{"arp request 10.0.0.5 > 10.0.0.9", "10.0.0.5 arp"},
+		{"arp reply 10.0.0.5 > 10.0.0.9", "10.0.0.5 arp"},
+		{"arp request 10.0.0.5 > 10.0.0.5", "10.0.0.5 arp"}, // an announcement
+		{"arp request 0.0.0.0 > 10.0.0.5", ""},              // a probe
+		{"arp request 10.0.0.5/02:00:00:00:00:07 > 10.0.0.9", ""},
+		{"02:00:00:00:00:07 > ff:ff:ff:ff:ff:ff arp request 10.0.0.5 > 10.0.0.9", ""},
+		{"rarp", ""},
+		{"tcp 10.0.0.5:4000 > 10.0.0.9:22 syn", "10.0.0.5 ipv4"},
+		{"proto 47 10.0.0.5 > 10.0.0.9", "10.0.0.5 ipv4"},
+		{"vlan 7 udp 10.0.0.5:1 > 10.0.0.9:2", "10.0.0.5 ipv4"},
+		{"vlan 7 vlan 8 udp 10.0.0.5:1 > 10.0.0.9:2", ""},
+		{"vlan 7 arp request 10.0.0.5 > 10.0.0.9", ""},
+		{"02:00:00:00:00:07 > 02:00:00:00:00:08 udp 10.0.0.5:1 > 10.0.0.9:2", ""},
+		{"udp 0.0.0.0:68 > 255.255.255.255:67", ""},
+		{"udp 0.1.2.3:1 > 10.0.0.9:2", ""},
+		{"udp 127.0.0.1:1 > 10.0.0.9:2", ""},
+		{"udp 224.0.0.1:1 > 10.0.0.9:2", ""},
+		{"udp 255.255.255.255:1 > 10.0.0.9:2", ""},
+		{"udp [fd00::5]:1 > [fd00::9]:2", ""},
+		{"ether 0x88b5", ""},
+	} {
+		t.Run(test.text, func(t *testing.T) {
+			k := newKit(t, anyIPv4)
+			event := k.dropped(text(t, test.text))
+			if event.Changed != (test.want != "") || event.Renewed != event.Changed || event.Remembered {
+				t.Errorf("the event is %+v", event)
+			}
+			if test.want == "" {
+				k.want()
+				return
+			}
+			k.want(test.want)
+			if event := k.dropped(text(t, "arp request 10.0.0.6 > 10.0.0.9")); event.Renewed {
+				t.Errorf("a second claim gives %+v", event)
+			}
+			k.restart()
+			k.dropped(text(t, "udp 10.0.0.7:1 > 10.0.0.9:2"))
+			k.want(test.want)
+		})
+	}
+}
+
+func TestWhatTheGuestReceivesIsNoClaim(t *testing.T) {
+	k := newKit(t, anyIPv4)
+	k.in(text(t, "udp 10.0.0.5:1 > 10.0.0.9:2"))
+	k.in(text(t, "arp request 10.0.0.5 > 10.0.0.9"))
+	k.want()
+}
+
+func TestLeaseIsLearnedFromDHCP(t *testing.T) {
+	k := newKit(t, dhcpIPv4)
+	k.out(dhcpOut(dhcpv4.MessageTypeDiscover, 1))
+	k.in(dhcpIn(dhcpv4.MessageTypeOffer, 1, yours("10.0.0.5"), leaseTime(hour)))
+	k.out(dhcpOut(dhcpv4.MessageTypeRequest, 1, asking("10.0.0.5"), serverID(server)))
+	k.want()
+	k.in(dhcpIn(dhcpv4.MessageTypeAck, 1, yours("10.0.0.5"), leaseTime(hour)))
+	k.want("10.0.0.5 dhcp 1h0m0s")
+}
