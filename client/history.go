@@ -45,15 +45,20 @@ type Entry struct {
 	// ID counts the changes from 1.
 	ID   int64     `json:"id"`
 	Time time.Time `json:"time"`
-	// Operation is "define", "rollback", "undefine", "bind", "unbind", "set" or
-	// "set aside".
+	// Operation is "define", "rollback", "undefine", "bind", "unbind", "set",
+	// "lease-add", "lease-pin", "lease-unpin", "lease-delete" or "set aside".
 	Operation string `json:"operation"`
-	// Kind is "filter", "port" or "settings".
-	Kind   string  `json:"kind"`
-	Name   string  `json:"name"`
-	By     Actor   `json:"by"`
-	Before Version `json:"before,omitzero"`
-	After  Version `json:"after,omitzero"`
+	// Kind is "filter", "port", "settings" or "leases".
+	Kind string `json:"kind"`
+	// Name of what was changed; of a lease it is the port.
+	Name string `json:"name"`
+	// Document under which leases are kept that somebody changed, and the Address of
+	// the lease.
+	Document string  `json:"document,omitempty"`
+	Address  string  `json:"address,omitempty"`
+	By       Actor   `json:"by"`
+	Before   Version `json:"before,omitzero"`
+	After    Version `json:"after,omitzero"`
 	// Enforced is set if the change also took hold of the port.
 	Enforced bool `json:"enforced,omitempty"`
 	// Result is "done", "failed" or "interrupted": the program or the host crashed in

@@ -69,9 +69,14 @@ type SetState struct {
 	Fault string `json:"fault,omitempty"`
 }
 
-// Guarded is the state of a port that enforces its filter. In any other, Fault says
-// what is amiss.
-const Guarded = "guarded"
+// States of a port in which nothing is amiss. In any other, Fault says what is.
+const (
+	// Guarded: the port enforces its filter.
+	Guarded = "guarded"
+	// LearningState: the port waits for an address of its guest, and lets nothing
+	// pass meanwhile but what teaches it.
+	LearningState = "learning"
+)
 
 // Port is a bound or guarded port: how it stands, and how it should.
 type Port struct {
@@ -107,6 +112,11 @@ type Port struct {
 	Bound bool `json:"bound"`
 	// Default is set if it has none and the default filter guards it.
 	Default bool `json:"default,omitempty"`
+	// Learning is set if the policy needs addresses that the binding does not give.
+	Learning *Learning `json:"learning,omitempty"`
+	// Addresses are the learned ones that are in use; a delegated prefix has its
+	// length.
+	Addresses []string `json:"addresses,omitempty"`
 	// Fault says why the port does not enforce what it should; "" if it does.
 	Fault string `json:"fault,omitempty"`
 }

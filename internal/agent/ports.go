@@ -22,6 +22,10 @@ const (
 	NotGuarded datapath.State = "not guarded"
 )
 
+// LearningState: the policy waits for an address of the guest, and lets nothing
+// pass meanwhile but what teaches it.
+const LearningState datapath.State = "learning"
+
 // Bindings are the stored bindings by port.
 func (a *Agent) Bindings(ctx context.Context) (list []*binding.Binding, faults []error, err error) {
 	err = a.store.View(ctx, func(v *store.View) (err error) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/netip"
 	"strings"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/learn"
 	"tapgate/internal/settings"
 	"tapgate/internal/store"
 	"tapgate/nwfilter/binding"
@@ -94,8 +96,47 @@ type Port struct {
 	Bound bool `json:"bound"`
 	// Default is set if it has none and the default filter guards it.
 	Default bool `json:"default,omitempty"`
+	// Learning is set if the policy needs addresses that the binding does not give.
+	Learning *Learning `json:"learning,omitempty"`
+	// Addresses are the learned ones that are in use, by address; a delegated prefix
+	// has its length.
+	Addresses []string `json:"addresses,omitempty"`
 	// Fault says why the port does not enforce what it should; "" if it does.
 	Fault string `json:"fault,omitempty"`
+}
+
+// Learning tells how a port learns the addresses of its guest.
+type Learning struct {
+	// Mode is "any", "dhcp" or "none", as learn.Mode has it.
+	Mode string `json:"mode"`
+	// Wants are the variables that are learned, "IP" and "IPV6"; Waiting those of
+	// them without any address yet, of whose family only what teaches passes.
+	Wants   []string `json:"wants,omitempty"`
+	Waiting []string `json:"waiting,omitempty"`
+	// Offered is set while the guest was offered an IPv4 address and has not got it.
+	Offered bool `json:"offered,omitempty"`
+}
+
+// Lease is an address that the guest of a port has.
+type Lease struct {
+	learn.Lease
+	Port string
+	// InUse is set if the port's policy has the address: it has not ended, and the
+	// filter asks for it.
+	InUse bool
+}
+
+// LeaseChange is what a change of a lease did.
+type LeaseChange struct {
+	Port string
+	// Lease as it is now, or was before it was deleted.
+	Lease Lease
+	// What is "added", "replaced", "pinned", "unpinned", "deleted" or "unchanged".
+	What string
+	// Notes are sentences on what a person may want to know.
+	Notes []string
+	// PortChange is what became of the port's policy.
+	PortChange PortChange
 }
 
 // Totals are a direction's packets, with the names of reasons and causes.
@@ -197,6 +238,16 @@ type Service interface {
 	Flush(ctx context.Context, port string, match func(*datapath.Connection) bool) (int, error)
 	RefreshSets(ctx context.Context, port string) ([]datapath.SetChange, error)
 	Watch(ctx context.Context, options datapath.WatchOptions) iter.Seq2[datapath.Notice, error]
+
+	// Leases are the addresses that guests have learned, of one port or of all for
+	// "", by port and address. Ended ones are there until they are cleared away.
+	Leases(ctx context.Context, port string) (list []Lease, faults []error, err error)
+	// AddLease gives the guest of a bound port an address. Of the lease its address
+	// and its end count, the zero time for none.
+	AddLease(ctx context.Context, by store.Actor, port string, l learn.Lease) (*LeaseChange, error)
+	// PinLease makes a lease stay whatever happens, or as long as it would anyway.
+	PinLease(ctx context.Context, by store.Actor, port string, address netip.Prefix, pinned bool) (*LeaseChange, error)
+	DeleteLease(ctx context.Context, by store.Actor, port string, address netip.Prefix) (*LeaseChange, error)
 
 	// Settings are those in force at a port, or the host's for "".
 	Settings(ctx context.Context, port string) (settings.Values, error)

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"tapgate/client"
 	"tapgate/internal/agent"
 	"tapgate/internal/datapath"
+	"tapgate/internal/learn"
 	"tapgate/internal/settings"
 	"tapgate/internal/store"
 	"tapgate/nwfilter/binding"
@@ -196,6 +199,41 @@ func (f *fakeService) Watch(ctx context.Context, o datapath.WatchOptions) iter.S
 			}
 		}
 	}
+}
+
+// fakeLease has something of everything.
+func fakeLease(port, address string) agent.Lease {
+	return agent.Lease{
+		Port: port, InUse: true, Lease: learn.Lease{
+			Address: netip.MustParsePrefix(address), Source: learn.DHCP, Server: netip.MustParseAddr("10.0.0.1"), Pinned: true,
+			Learned: time.Unix(1e9, 0).UTC(), Renewed: time.Unix(1e9+1, 0).UTC(), End: time.Unix(1e9+2, 0).UTC(),
+		},
+	}
+}
+
+func (f *fakeService) Leases(_ context.Context, port string) ([]agent.Lease, []error, error) {
+	f.ask("leases %q", port)
+	return []agent.Lease{fakeLease("vnet0", "10.0.0.5/32")}, f.faults, f.err
+}
+
+func (f *fakeService) leaseChange(by store.Actor, port string, address netip.Prefix, format string, args ...any) (*agent.LeaseChange, error) {
+	f.change(by, format, args...)
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &agent.LeaseChange{Port: port, Lease: fakeLease(port, address.String()), What: "changed", Notes: []string{"a note"}, PortChange: agent.PortChange{Port: port, Result: agent.PortUpdated}}, nil
+}
+
+func (f *fakeService) AddLease(_ context.Context, by store.Actor, port string, l learn.Lease) (*agent.LeaseChange, error) {
+	return f.leaseChange(by, port, l.Address, "add lease %q %+v", port, l)
+}
+
+func (f *fakeService) PinLease(_ context.Context, by store.Actor, port string, address netip.Prefix, pinned bool) (*agent.LeaseChange, error) {
+	return f.leaseChange(by, port, address, "pin lease %q %s %t", port, address, pinned)
+}
+
+func (f *fakeService) DeleteLease(_ context.Context, by store.Actor, port string, address netip.Prefix) (*agent.LeaseChange, error) {
+	return f.leaseChange(by, port, address, "delete lease %q %s", port, address)
 }
 
 func (f *fakeService) Settings(_ context.Context, port string) (settings.Values, error) {

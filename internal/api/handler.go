@@ -47,6 +47,11 @@ var routes = []route{
 	{"GET /v1/ports/{port}/expectations", (*call).expectations},
 	{"GET /v1/ports/{port}/settings", (*call).settings},
 	{"PATCH /v1/ports/{port}/settings", (*call).set},
+	{"GET /v1/leases", (*call).leases},
+	{"GET /v1/ports/{port}/leases", (*call).leases},
+	{"POST /v1/ports/{port}/leases", (*call).addLease},
+	{"PATCH /v1/ports/{port}/leases/{address}", (*call).pinLease},
+	{"DELETE /v1/ports/{port}/leases/{address}", (*call).deleteLease},
 	{"POST /v1/sets/refresh", (*call).refreshSets},
 	{"GET /v1/settings", (*call).settings},
 	{"PATCH /v1/settings", (*call).set},
@@ -183,7 +188,7 @@ func (c *call) openAPI() (any, error) {
 // historyEntry says in words what was changed.
 type historyEntry struct {
 	store.Entry
-	// Kind is "filter", "port" or "settings".
+	// Kind is "filter", "port", "settings" or "leases".
 	Kind string `json:"kind"`
 }
 

@@ -67,6 +67,15 @@ func TestRequestsReachTheService(t *testing.T) {
 			{func() (any, error) {
 				return c.Set(ctx, "vnet0", []client.Assignment{{Name: "helper_ftp", Values: []string{"21", "2121"}}})
 			}, `set "vnet0" CTRL_HELPER_FTP=[21 2121]`},
+			{func() (any, error) { return c.Leases(ctx, "") }, `leases ""`},
+			{func() (any, error) { return c.Leases(ctx, "vnet0") }, `leases "vnet0"`},
+			{func() (any, error) { return c.AddLease(ctx, "vnet0", "10.0.0.5", time.Time{}) },
+				`add lease "vnet0" {Address:10.0.0.5/32 Source: Server:invalid IP Learned:0001-01-01 00:00:00 +0000 UTC Renewed:0001-01-01 00:00:00 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Pinned:false}`},
+			{func() (any, error) { return c.AddLease(ctx, "vnet0", "2001:db8:1::/56", time.Unix(1e9, 0).UTC()) },
+				`add lease "vnet0" {Address:2001:db8:1::/56 Source: Server:invalid IP Learned:0001-01-01 00:00:00 +0000 UTC Renewed:0001-01-01 00:00:00 +0000 UTC End:2001-09-09 01:46:40 +0000 UTC Pinned:false}`},
+			{func() (any, error) { return c.PinLease(ctx, "vnet0", "2001:db8:1::/56", true) }, `pin lease "vnet0" 2001:db8:1::/56 true`},
+			{func() (any, error) { return c.PinLease(ctx, "vnet0", "10.0.0.5", false) }, `pin lease "vnet0" 10.0.0.5/32 false`},
+			{func() (any, error) { return c.DeleteLease(ctx, "vnet0", "fe80::5") }, `delete lease "vnet0" fe80::5/128`},
 			{func() (any, error) { return c.History(ctx) }, "history"},
 			// Names are names, whatever is in them.
 			{func() (any, error) { return c.Filter(ctx, "..") }, `filter ".." ""`},
@@ -87,6 +96,44 @@ func TestRequestsReachTheService(t *testing.T) {
 		h, err := c.History(ctx)
 		if err != nil || len(h.Entries) != 1 || h.Entries[0].Kind != "port" {
 			t.Errorf("the history is %+v, %v", h, err)
+		}
+	})
+}
+
+func TestLeasesAreTold(t *testing.T) {
+	lease := func(port, address string) client.Lease {
+		return client.Lease{
+			Port: port, Address: address, Source: "dhcp", Server: "10.0.0.1", Pinned: true, InUse: true,
+			Learned: time.Unix(1e9, 0).UTC(), Renewed: time.Unix(1e9+1, 0).UTC(), End: time.Unix(1e9+2, 0).UTC(),
+		}
+	}
+	bothWays(t, func(t *testing.T, f *fakeService, c *client.Client) {
+		f.faults = []error{errors.New("one cannot be read")}
+		list, err := c.Leases(t.Context(), "")
+		want := &client.LeaseList{Leases: []client.Lease{lease("vnet0", "10.0.0.5")}, Faults: []string{"one cannot be read"}}
+		if diff := cmp.Diff(want, list); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+		change, err := c.PinLease(t.Context(), "vnet1", "2001:db8:1::/56", true)
+		wanted := &client.LeaseChange{
+			Port: "vnet1", Lease: lease("vnet1", "2001:db8:1::/56"), What: "changed", Notes: []string{"a note"},
+			Change: client.PortChange{Port: "vnet1", Result: client.PortUpdated},
+		}
+		if diff := cmp.Diff(wanted, change); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+		f.err = fmt.Errorf("wrapped: %w", store.ErrNotFound)
+		if _, err := c.DeleteLease(t.Context(), "vnet0", "10.0.0.5"); !errors.Is(err, client.ErrNotFound) {
+			t.Errorf("deleting what is not there: %v", err)
+		}
+		f.took()
+		for _, address := range []string{"10.0.0.256", "10.0.0.0/24", "fe80::1%eth0", "::", "a/b", "2001:db8::1/64"} {
+			if _, err := c.DeleteLease(t.Context(), "vnet0", address); !errors.Is(err, client.ErrInvalid) {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+		if asked := f.took(); len(asked) > 0 {
+			t.Errorf("asked %q", asked)
 		}
 	})
 }

@@ -86,7 +86,7 @@ func TestEveryParameterIsDescribed(t *testing.T) {
 					}
 				}
 			}
-			target := strings.NewReplacer("{filter}", "web", "{port}", "vnet0").Replace(path)
+			target := strings.NewReplacer("{filter}", "web", "{port}", "vnet0", "{address}", "10.0.0.5").Replace(path)
 			request := httptest.NewRequest(strings.ToUpper(method), target+"?unknown=1", nil)
 			answer := httptest.NewRecorder()
 			h.ServeHTTP(answer, request)
@@ -121,10 +121,14 @@ var bodies = map[string]any{
 	"End": client.End{}, "ICMP": client.ICMP{}, "Control": client.Control{}, "Connection": client.Connection{}, "Expectation": client.Expectation{},
 	"Notice": client.Notice{}, "Report": client.Report{}, "Hidden": client.Hidden{}, "Watched": client.Watched{},
 	"Setting": client.Setting{}, "Assignment": client.Assignment{}, "SettingsChange": client.SettingsChange{},
+	"Learning": client.Learning{}, "Lease": client.Lease{}, "LeaseList": client.LeaseList{}, "LeaseChange": client.LeaseChange{},
 	"Version": client.Version{}, "Login": client.Login{}, "Actor": client.Actor{}, "Entry": client.Entry{}, "History": client.History{},
 	"Error": client.Error{}, "Users": client.Users{}, "Diagnostic": client.Diagnostic{},
 	// What has no type of its own in the package.
-	"Failure": failed{}, "BindRequest": bindBody{},
+	"Failure": failed{}, "BindRequest": bindBody{}, "LeaseRequest": leaseBody{},
+	"PinRequest": struct {
+		Pinned bool `json:"pinned"`
+	}{},
 	"RevisionList": struct {
 		Revisions []client.Revision `json:"revisions"`
 	}{},

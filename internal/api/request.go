@@ -164,7 +164,14 @@ func jsonFault(err error) string {
 	case errors.As(err, &kind):
 		return fmt.Sprintf("it is a %s: expected %s", kind.Value, wanted(kind))
 	}
+	var moment *time.ParseError
+	if errors.As(err, &moment) {
+		return fmt.Sprintf("%.100q is no time: expected one such as \"2026-05-04T10:00:00Z\"", moment.Value)
+	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
+	if strings.HasPrefix(text, "Time.UnmarshalJSON: ") {
+		return "a time is no string: expected one such as \"2026-05-04T10:00:00Z\""
+	}
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
 		return fmt.Sprintf("there is no field %.100s", name)
 	}

@@ -104,6 +104,8 @@ func TestBothEndsSpeakOfTheSame(t *testing.T) {
 		{settings.Value{}, client.Setting{}},
 		{agent.SettingsChange{}, client.SettingsChange{}},
 		{assignmentJSON{}, client.Assignment{}},
+		{leaseJSON{}, client.Lease{}},
+		{leaseChangeJSON{}, client.LeaseChange{}},
 		{agent.Status{}, client.Status{}},
 		{historyEntry{}, client.Entry{}},
 		{datapath.Connection{}, client.Connection{}},

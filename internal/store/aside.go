@@ -3,12 +3,14 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // asideHints say how to go on.
 var asideHints = map[Kind]string{
 	FilterKind:  "correct it there and define it again",
 	BindingKind: "bind the port again",
+	LeaseKind:   "the guest's addresses are learned anew",
 }
 
 // setAside takes a document that cannot be read out of the way, without losing
@@ -36,7 +38,8 @@ func (u *Update) setAside(kind Kind, name string, fault error) error {
 func (u *Update) Aside() []error { return u.aside }
 
 // Repair makes good what a crash or a fault of the disk left: it adds the results
-// of interrupted changes and sets aside every document that cannot be read.
+// of interrupted changes, sets aside every document that cannot be read, and
+// clears away leases that nobody has any more.
 func (u *Update) Repair() error {
 	if err := u.recover(); err != nil {
 		return err
@@ -44,6 +47,16 @@ func (u *Update) Repair() error {
 	if _, _, err := u.Filters(); err != nil {
 		return err
 	}
-	_, _, err := u.Bindings()
-	return err
+	if _, _, err := u.Bindings(); err != nil {
+		return err
+	}
+	keys, err := u.LeaseKeys()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		_, _ = u.Leases(key) // what cannot be read is set aside
+	}
+	u.pruneLeases(time.Now())
+	return nil
 }

@@ -15,20 +15,22 @@ const (
 	BindingKind Kind = "bindings"
 	// SettingsKind has one document, the host's.
 	SettingsKind Kind = "settings"
+	// LeaseKind are the addresses that guests have learned, by LeaseKey.
+	LeaseKind Kind = "leases"
 	// RevisionKind are the former texts of filters, by their digests.
 	RevisionKind Kind = "revisions"
 )
 
 // kinds are all kinds.
-var kinds = []Kind{FilterKind, BindingKind, SettingsKind, RevisionKind}
+var kinds = []Kind{FilterKind, BindingKind, SettingsKind, LeaseKind, RevisionKind}
 
 // Thing is what a document of the kind tells of, for people.
 func (k Kind) Thing() string {
 	switch k {
 	case BindingKind:
 		return "port"
-	case SettingsKind:
-		return "settings"
+	case SettingsKind, LeaseKind:
+		return string(k)
 	}
 	return strings.TrimSuffix(string(k), "s")
 }
@@ -77,7 +79,7 @@ type Draft interface {
 	Discard()
 }
 
-// maxName leaves room for ".xml" in a file name.
+// maxName leaves room for the ending of a file name.
 const maxName = 245
 
 // checkName refuses a name under which no document can be kept.

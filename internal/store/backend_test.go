@@ -65,7 +65,7 @@ func TestDocumentsAreKept(t *testing.T) {
 		if diff := cmp.Diff(want[:4], names[:4]); diff != "" || len(names) != len(want) {
 			t.Errorf("%q: %s", names, diff)
 		}
-		for _, kind := range []Kind{BindingKind, SettingsKind} {
+		for _, kind := range []Kind{BindingKind, SettingsKind, LeaseKind} {
 			if names, _ := b.Names(kind); len(names) > 0 {
 				t.Errorf("filters are listed among the %s: %q", kind, names)
 			}

@@ -106,7 +106,7 @@ func (u *Update) commit(enforce func() error, changes ...*change) error {
 		c.Result = Done
 		if err != nil {
 			c.Result, c.Detail = Failed, shorten(err.Error(), maxDetail)
-			if now, unknown := u.digestOf(c.Kind, c.Name); unknown == nil && now == c.After.Digest && c.changes() {
+			if now, unknown := u.digestOf(c.Kind, c.document()); unknown == nil && now == c.After.Digest && c.changes() {
 				c.Result = Done // and perhaps not for ever
 			}
 		}
@@ -181,6 +181,16 @@ func summary(kind Kind, stored []byte) string {
 			return "unreadable"
 		}
 		return strings.Join(strings.Fields(string(g.Format())), " ")
+	case LeaseKind:
+		leases, err := parseLeases(stored)
+		if err != nil {
+			return "unreadable"
+		}
+		var words []string
+		for i := range leases {
+			words = append(words, leases[i].Text())
+		}
+		return strings.Join(words, " ")
 	}
 	return ""
 }

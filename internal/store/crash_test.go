@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapgate/internal/learn"
 	"tapgate/nwfilter/binding"
 )
 
@@ -34,7 +35,7 @@ func changeForEver(s *Store) {
 			_, missing := u.Filter(name)
 			text := doc(name, fmt.Sprintf("<!-- %d %s -->", n, strings.Repeat("x", rand.IntN(10_000))))
 			f, _ := ParseFilter([]byte(text), "", false)
-			switch choice := rand.IntN(6); {
+			switch choice := rand.IntN(8); {
 			case choice == 0 && missing == nil:
 				op = UndefineOp
 				return u.Undefine(name, true, nil)
@@ -54,6 +55,14 @@ func changeForEver(s *Store) {
 					_, err = u.Rollback(f, nil)
 					return err
 				}
+			case choice == 4:
+				op, what = AddLeaseOp, port
+				l := lease("10.0.0.5", learn.DHCP, time.Hour)
+				l.Renewed = time.Now().UTC() // none says the same as another
+				return u.ChangeLeases(LeaseEdit{op, port, l.Address}, "key "+port, []learn.Lease{l}, func() error { return nil })
+			case choice == 5:
+				op, what = "learn", port // which is not in the journal
+				return u.KeepLeases("learned "+port, []learn.Lease{lease("10.0.0.5", learn.DHCP, time.Hour)})
 			}
 			op = DefineOp
 			_, err := u.Define(f, nil)
@@ -99,6 +108,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		// A binding defines its filter, too, which was not said.
 		for _, line := range said {
+			if strings.HasPrefix(line, "learn ") {
+				continue
+			}
 			at := slices.Index(done, line)
 			if at < 0 {
 				t.Fatalf("%q was said to be done; the journal has only %q", line, done)
@@ -169,7 +181,7 @@ func (k kept) check(from int) (entries []Entry) {
 		}
 		want := map[string]string{}
 		for i, e := range all {
-			place := string(e.Kind) + "/" + e.Name + ".xml"
+			place := string(e.Kind) + "/" + e.document() + e.Kind.ending()
 			if e.ID != int64(i+1) || want[place] != e.Before.Digest {
 				k.Errorf("entry %d is %+v, and %s had the digest %s", i+1, e, place, want[place])
 			}
@@ -177,10 +189,18 @@ func (k kept) check(from int) (entries []Entry) {
 				want[place] = e.After.Digest
 			}
 		}
+		keys, err := v.LeaseKeys()
+		k.expect(err, "")
+		for _, key := range keys {
+			_, err := v.Leases(key)
+			k.expect(err, "")
+		}
 		maps.DeleteFunc(want, func(_, digest string) bool { return digest == "" })
 		got := map[string]string{}
 		for place, text := range k.documents() {
-			got[place] = digest([]byte(text))
+			if !strings.HasPrefix(place, "leases/learned ") {
+				got[place] = digest([]byte(text))
+			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			k.Errorf("what is there is not what the journal says: %s", diff)

@@ -23,14 +23,17 @@ const (
 
 // ending is that of the files of a kind.
 func (k Kind) ending() string {
-	if k == SettingsKind {
+	switch k {
+	case SettingsKind:
 		return ".conf"
+	case LeaseKind:
+		return ".json"
 	}
 	return ".xml"
 }
 
-// Files keeps documents as DIR/KIND/NAME.xml, and settings as
-// DIR/settings/host.conf, and the journal beside them. Nothing is made before
+// Files keeps documents as DIR/KIND/NAME.xml, settings as DIR/settings/host.conf,
+// leases as DIR/leases/KEY.json, and the journal beside them. Nothing is made before
 // the first write, so that a reader needs no rights beyond reading.
 type Files struct{ dir string }
 

@@ -22,6 +22,11 @@ const (
 	UnbindOp   Operation = "unbind"
 	SetOp      Operation = "set"
 	SetAsideOp Operation = "set aside"
+
+	AddLeaseOp    Operation = "lease-add"
+	PinLeaseOp    Operation = "lease-pin"
+	UnpinLeaseOp  Operation = "lease-unpin"
+	DeleteLeaseOp Operation = "lease-delete"
 )
 
 // Result is how a change ended.
@@ -54,16 +59,28 @@ type Entry struct {
 	Time      time.Time `json:"time"`
 	Operation Operation `json:"operation"`
 	Kind      Kind      `json:"kind"`
-	Name      string    `json:"name"`
-	By        Actor     `json:"by"`
-	Before    Version   `json:"before,omitzero"`
-	After     Version   `json:"after,omitzero"`
+	// Name is that of the document, but for leases that somebody changed: of
+	// these it is the port, Document the name, and Address the lease's.
+	Name     string  `json:"name"`
+	Document string  `json:"document,omitempty"`
+	Address  string  `json:"address,omitempty"`
+	By       Actor   `json:"by"`
+	Before   Version `json:"before,omitzero"`
+	After    Version `json:"after,omitzero"`
 	// Enforced is set if the change also took hold of ports.
 	Enforced bool `json:"enforced,omitempty"`
 	// Result is empty only in the line that is written before a change.
 	Result Result `json:"result,omitempty"`
 	// Detail is a sentence on the result, if there is something to say.
 	Detail string `json:"detail,omitempty"`
+}
+
+// document is the name of the document that was changed.
+func (e *Entry) document() string {
+	if e.Document != "" {
+		return e.Document
+	}
+	return e.Name
 }
 
 // journalForm is the form of the lines, which each of them carries. Lines of a

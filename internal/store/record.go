@@ -7,8 +7,8 @@ const (
 	journalEnd = 64 << 10
 	// wholeJournal bounds what is read of it.
 	wholeJournal = 4 * JournalSize
-	// pruneEvery is the number of changes after which former texts are looked
-	// through.
+	// pruneEvery is the number of changes after which former texts and leases are
+	// looked through.
 	pruneEvery = 64
 )
 
@@ -47,6 +47,7 @@ func (u *Update) end(changes []*change) {
 	}
 	if prune {
 		u.pruneRevisions()
+		u.pruneLeases(time.Now())
 	}
 }
 
@@ -92,13 +93,15 @@ func (u *Update) recover() error {
 // resolve finds out how an interrupted change ended. What was done at a port is
 // done before the binding is stored.
 func (v *View) resolve(e *Entry) error {
-	now, err := v.digestOf(e.Kind, e.Name)
+	now, err := v.digestOf(e.Kind, e.document())
 	if err != nil {
 		return err
 	}
 	switch {
 	case now == e.After.Digest && e.Before.Digest != e.After.Digest:
 		e.Result, e.Detail = Done, "it was interrupted, and found to be done"
+	case e.Kind == LeaseKind && now != e.Before.Digest:
+		e.Result, e.Detail = Interrupted, "the guest's addresses have changed since, so that it is not known whether this was done"
 	case e.Enforced && e.Kind != BindingKind:
 		e.Result, e.Detail = Interrupted, "what is stored is as it was before; ports may have been changed: the daemon puts them right when it starts, or \"tapgate bind PORT\" does"
 	case e.Enforced:

@@ -1,7 +1,7 @@
-// Package store keeps filters, bindings and the host's settings, as text under a lock, and the
-// rules about them: built-in filters are always there, references make no
-// loops, UUIDs are unique, and what is in use is not removed. Where the text is
-// kept is a Backend's matter.
+// Package store keeps filters, bindings, the host's settings and the leases of
+// guests, as text under a lock, and the rules about them: built-in filters are
+// always there, references make no loops, UUIDs are unique, and what is in use is
+// not removed. Where the text is kept is a Backend's matter.
 package store
 
 import (

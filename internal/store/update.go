@@ -285,26 +285,23 @@ func (v *View) Reach(name string) ([]string, error) {
 
 // Bind stores a binding in the place of what the port had, and with it the
 // filter own if that is not nil. Before that it calls enforce, which puts it in
-// force, or may be nil: if that fails, nothing is stored. A binding without an
-// owner is its own: the document's form asks for a name and a UUID.
+// force, or may be nil: if that fails, nothing is stored. What is stored is the
+// Whole binding. Of another guest that the port had, only leases stay that outlive
+// its binding.
 func (u *Update) Bind(b *binding.Binding, own *Filter, enforce func() error) (Change, error) {
-	whole := *b
-	if whole.OwnerName == "" {
-		whole.OwnerName = b.Port
-	}
-	if whole.OwnerUUID == "" {
-		whole.OwnerUUID = uuid.NewString()
-		if old, err := u.Binding(b.Port); err == nil && old.OwnerName == whole.OwnerName {
-			whole.OwnerUUID = old.OwnerUUID
-		}
-	}
-	c, err := u.writing(BindOp, BindingKind, b.Port, join([]byte(binding.Format(&whole)), note{}))
+	old, _ := u.Binding(b.Port)
+	whole := wholeBinding(b, old)
+	c, err := u.writing(BindOp, BindingKind, b.Port, join([]byte(binding.Format(whole)), note{}))
 	if err != nil {
 		return 0, err
 	}
 	changes := []*change{c}
 	if own == nil {
-		return Unchanged, u.commit(enforce, changes...)
+		if err := u.commit(enforce, changes...); err != nil {
+			return Unchanged, err
+		}
+		u.endLeasesOf(old)
+		return Unchanged, nil
 	}
 	d, err := u.defining(DefineOp, own)
 	if err != nil {
@@ -316,13 +313,39 @@ func (u *Update) Bind(b *binding.Binding, own *Filter, enforce func() error) (Ch
 	if err := u.commit(enforce, changes...); err != nil {
 		return 0, err
 	}
+	u.endLeasesOf(old)
 	return d.outcome(u)
+}
+
+// Whole is a binding as Bind stores it. One without an owner is its own: the
+// document's form asks for a name and a UUID, and a UUID that is made up stays the
+// port's.
+func (v *View) Whole(b *binding.Binding) *binding.Binding {
+	old, _ := v.Binding(b.Port)
+	return wholeBinding(b, old)
+}
+
+// wholeBinding is Whole where the port has the binding old, or none.
+func wholeBinding(b, old *binding.Binding) *binding.Binding {
+	whole := *b
+	if whole.OwnerName == "" {
+		whole.OwnerName = b.Port
+	}
+	if whole.OwnerUUID == "" {
+		whole.OwnerUUID = uuid.NewString()
+		if old != nil && old.OwnerName == whole.OwnerName {
+			whole.OwnerUUID = old.OwnerUUID
+		}
+	}
+	return &whole
 }
 
 // Unbind removes a binding; ErrNotFound if there is none. Before that it calls
 // release, which stops guarding the port, or may be nil: if that fails, the
 // binding stays. It is told whether there is one: a port may be guarded without.
+// Of the guest's leases those stay that outlive the binding.
 func (u *Update) Unbind(port string, release func(stored bool) error) error {
+	old, _ := newView(u.backend).Binding(port)
 	c, err := u.removing(UnbindOp, BindingKind, port)
 	if err != nil {
 		return err
@@ -332,7 +355,12 @@ func (u *Update) Unbind(port string, release func(stored bool) error) error {
 	case !stored && (release == nil || checkName(BindingKind, port) != nil):
 		return u.missing(BindingKind, port)
 	case release == nil:
-		return u.commit(nil, c)
+		err = u.commit(nil, c)
+	default:
+		err = u.commit(func() error { return release(stored) }, c)
 	}
-	return u.commit(func() error { return release(stored) }, c)
+	if err == nil {
+		u.endLeasesOf(old)
+	}
+	return err
 }

@@ -1,0 +1,263 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"tapgate/internal/learn"
+	"tapgate/internal/store"
+	"tapgate/nwfilter/binding"
+)
+
+// leaseError refuses what cannot be done with leases; it reads as a sentence.
+type leaseError struct {
+	text string
+	// kind is store.ErrInvalid or store.ErrNotFound.
+	kind error
+}
+
+func (e *leaseError) Error() string        { return e.text }
+func (e *leaseError) Is(target error) bool { return target == e.kind }
+
+func invalidLease(format string, args ...any) error {
+	return &leaseError{fmt.Sprintf(format, args...), store.ErrInvalid}
+}
+
+// maxLeases is how many leases of a family a port has.
+const maxLeases = 32
+
+// lastYear is the last one that can be written down (RFC 3339 section 1).
+const lastYear = 9999
+
+// guest is a bound port, with what its guest has learned.
+type guest struct {
+	*binding.Binding
+	key    string
+	leases []learn.Lease
+	asks
+}
+
+// guestOf reads a bound port; store.ErrNotFound if it is not bound.
+func guestOf(v *store.View, port string) (*guest, error) {
+	b, err := v.Binding(port)
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{Binding: b, key: store.LeaseKey(b)}
+	if g.leases, err = v.Leases(g.key); err != nil {
+		return nil, err
+	}
+	g.asks = newAsker(v).of(b)
+	return g, nil
+}
+
+// show is a lease for people.
+func (g *guest) show(l learn.Lease) Lease {
+	return Lease{Lease: l, Port: g.Port, InUse: g.counts(&l) && !l.Ended(time.Now())}
+}
+
+// counts tells whether a lease is of use to the policy as long as it has not ended.
+func (g *guest) counts(l *learn.Lease) bool {
+	if g.fault != nil || !g.wants(l.Is4()) {
+		return false
+	}
+	// What was learned before this was forbidden is of no use any more.
+	return g.mode != learn.None || l.Source == learn.Operator || l.Pinned
+}
+
+// find is the place of an address among the leases. The error says which there are.
+func (g *guest) find(address netip.Prefix) (int, error) {
+	at := slices.IndexFunc(g.leases, func(l learn.Lease) bool { return l.Address == address })
+	if at >= 0 {
+		return at, nil
+	}
+	has := []string{}
+	for i := range g.leases {
+		has = append(has, g.leases[i].Text())
+	}
+	if len(has) == 0 {
+		has = []string{"none"}
+	}
+	return 0, &leaseError{fmt.Sprintf("port %s has no lease of %s; it has %s", g.Port, addressText(address), strings.Join(has, ", ")), store.ErrNotFound}
+}
+
+// mayHave says why an address would be of no use to the port, or is one too many.
+func (g *guest) mayHave(l *learn.Lease) error {
+	variable, family := "IP", "IPv4"
+	if !l.Is4() {
+		variable, family = "IPV6", "IPv6"
+	}
+	switch {
+	case gives(g.Binding, variable):
+		return invalidLease("port %s: its binding gives $%s itself, so that a lease of %s has no effect; bind the port with that address too, or without %s",
+			g.Port, variable, l.Text(), variable)
+	case g.fault == nil && !g.wants(l.Is4()):
+		return invalidLease("port %s: filter %q does not ask for $%s, so that the %s address %s has no effect", g.Port, g.Filter, variable, family, l.Text())
+	}
+	has := 0
+	for i := range g.leases {
+		if g.leases[i].Is4() == l.Is4() && g.leases[i].Address != l.Address {
+			has++
+		}
+	}
+	if has >= maxLeases {
+		return invalidLease("port %s has %d leases of %s already, and no more are possible; delete one of them", g.Port, has, family)
+	}
+	return nil
+}
+
+// Leases are those of a port, or of all ports for "".
+func (a *Agent) Leases(ctx context.Context, port string) (list []Lease, faults []error, err error) {
+	err = a.store.View(ctx, func(v *store.View) error {
+		var bindings []*binding.Binding
+		if port == "" {
+			bindings, faults, err = v.Bindings()
+		} else {
+			var b *binding.Binding
+			b, err = v.Binding(port)
+			bindings = []*binding.Binding{b}
+		}
+		if err != nil {
+			return err
+		}
+		asker := newAsker(v)
+		for _, b := range bindings {
+			g := &guest{Binding: b, key: store.LeaseKey(b)}
+			if g.leases, err = v.Leases(g.key); err != nil {
+				faults = append(faults, fmt.Errorf("port %s: %w", b.Port, err))
+				continue
+			}
+			if len(g.leases) == 0 {
+				continue
+			}
+			g.asks = asker.of(b)
+			for _, l := range g.leases {
+				list = append(list, g.show(l))
+			}
+		}
+		return nil
+	})
+	return list, faults, err
+}
+
+// AddLease gives the guest of a port an address, until its end if it has one. A
+// lease of the same address is replaced. Where CTRL_IP_LEARNING=none forbids to
+// learn, this is how a guest gets one.
+func (a *Agent) AddLease(ctx context.Context, by store.Actor, port string, l learn.Lease) (*LeaseChange, error) {
+	now := time.Now().UTC().Truncate(time.Second)
+	if err := CheckAddress(l.Address); err != nil {
+		return nil, err
+	}
+	switch end := l.End.UTC(); {
+	case l.End.IsZero():
+	case !end.After(now):
+		return nil, invalidLease("a lease that ends at %s has ended already", l.End.Format(time.RFC3339))
+	case end.Year() > lastYear:
+		return nil, invalidLease("a lease cannot end in the year %d; without an end it stays for good", end.Year())
+	}
+	l = learn.Lease{Address: l.Address, Source: learn.Operator, Learned: now, Renewed: now, End: l.End.UTC(), Pinned: l.Pinned}
+	return a.changeLease(ctx, by, port, func(g *guest, done *LeaseChange) (store.Operation, error) {
+		done.What = "added"
+		if err := g.mayHave(&l); err != nil {
+			return "", err
+		}
+		if at, err := g.find(l.Address); err == nil {
+			done.What = "replaced"
+			if old := g.leases[at]; old.Source == learn.Operator && old.Pinned == l.Pinned && old.End.Equal(l.End) {
+				done.What, l = "unchanged", old
+			}
+			g.leases[at] = l
+		} else {
+			g.leases = append(g.leases, l)
+		}
+		done.Lease.Lease = l
+		return store.AddLeaseOp, nil
+	})
+}
+
+// PinLease makes a lease one that never ends and is taken back by nobody but who
+// unpins or deletes it.
+func (a *Agent) PinLease(ctx context.Context, by store.Actor, port string, address netip.Prefix, pinned bool) (*LeaseChange, error) {
+	return a.changeLease(ctx, by, port, func(g *guest, done *LeaseChange) (store.Operation, error) {
+		at, err := g.find(address)
+		if err != nil {
+			return "", err
+		}
+		l := &g.leases[at]
+		op := store.UnpinLeaseOp
+		done.What = "unpinned"
+		if pinned {
+			op, done.What = store.PinLeaseOp, "pinned"
+		}
+		if l.Pinned == pinned {
+			done.What = "unchanged"
+		}
+		l.Pinned = pinned
+		if l.Ended(time.Now()) {
+			done.Notes = append(done.Notes, fmt.Sprintf("the lease of %s had ended at %s, so that it is no more", l.Text(), l.End.Format(time.RFC3339)))
+		}
+		done.Lease.Lease = *l
+		return op, nil
+	})
+}
+
+// DeleteLease takes an address away from the guest of a port.
+func (a *Agent) DeleteLease(ctx context.Context, by store.Actor, port string, address netip.Prefix) (*LeaseChange, error) {
+	return a.changeLease(ctx, by, port, func(g *guest, done *LeaseChange) (store.Operation, error) {
+		at, err := g.find(address)
+		if err != nil {
+			return "", err
+		}
+		done.What, done.Lease.Lease = "deleted", g.leases[at]
+		g.leases = slices.Delete(g.leases, at, at+1)
+		switch g.mode {
+		case learn.Any:
+			done.Notes = append(done.Notes, "the guest may have it again as soon as it uses it; CTRL_IP_LEARNING=none at the binding forbids that")
+		case learn.FromDHCP:
+			done.Notes = append(done.Notes, "the guest may have it again when a DHCP server gives it")
+		}
+		return store.DeleteLeaseOp, nil
+	})
+}
+
+// changeLease changes the leases of a port in somebody's name, as change says, who
+// works on a copy of them.
+func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, change func(*guest, *LeaseChange) (store.Operation, error)) (*LeaseChange, error) {
+	done := &LeaseChange{Port: port}
+	notes, err := a.update(ctx, by, func(u *store.Update) error {
+		g, err := guestOf(u.View, port)
+		if err != nil {
+			return err
+		}
+		op, err := change(g, done)
+		if err != nil {
+			return err
+		}
+		before := done.What == "deleted" && g.show(done.Lease.Lease).InUse
+		done.Lease = g.show(done.Lease.Lease)
+		done.PortChange = PortChange{Port: port, Result: PortUnchanged}
+		if done.What == "unchanged" {
+			return nil
+		}
+		if done.Lease.InUse || before {
+			done.PortChange.Result = PortSkipped
+			done.PortChange.Detail = fmt.Sprintf("it enforces what it did before; \"tapgate bind %s\" puts the change in force", port)
+		}
+		if done.What == "deleted" {
+			done.Lease.InUse = false
+		}
+		return u.ChangeLeases(store.LeaseEdit{Operation: op, Port: port, Address: done.Lease.Address}, g.key, g.leases, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	done.Notes = append(done.Notes, notes...)
+	if done.What != "unchanged" {
+		a.log.Info("lease "+done.What, "port", port, "address", done.Lease.Text(), "by", by.String())
+	}
+	return done, nil
+}
