@@ -58,6 +58,8 @@ type Bound struct {
 	Notes []string `json:"notes,omitempty"`
 	// Settings in force, all of them.
 	Settings []Setting `json:"settings,omitempty"`
+	// Learning is set if the filter needs addresses that the binding does not give.
+	Learning *Learning `json:"learning,omitempty"`
 }
 
 // bindBody is a binding with the filter that is to be stored with it.

@@ -5,18 +5,6 @@ import (
 	"time"
 )
 
-// Learning tells how a port learns the addresses of its guest.
-type Learning struct {
-	// Mode is "any", "dhcp" or "none", as CTRL_IP_LEARNING at the binding has it.
-	Mode string `json:"mode"`
-	// Wants are the variables that are learned, "IP" and "IPV6"; Waiting those of
-	// them without any address yet, of whose family only what teaches passes.
-	Wants   []string `json:"wants,omitempty"`
-	Waiting []string `json:"waiting,omitempty"`
-	// Offered is set while the guest was offered an IPv4 address and has not got it.
-	Offered bool `json:"offered,omitempty"`
-}
-
 // Lease is an address that the guest of a port has.
 type Lease struct {
 	Port string `json:"port"`

@@ -112,8 +112,6 @@ type Port struct {
 	Bound bool `json:"bound"`
 	// Default is set if it has none and the default filter guards it.
 	Default bool `json:"default,omitempty"`
-	// Learning is set if the policy needs addresses that the binding does not give.
-	Learning *Learning `json:"learning,omitempty"`
 	// Addresses are the learned ones that are in use; a delegated prefix has its
 	// length.
 	Addresses []string `json:"addresses,omitempty"`

@@ -100,8 +100,9 @@ type Agent struct {
 
 	// changes is held by who changes ports or what is wanted of them.
 	changes sync.Mutex
-	// known are the devices that the last look found.
-	known map[string]device.Device
+	// devicesSeen are the devices that the last look found.
+	devicesSeen map[string]device.Device
+	learners    *learners
 	// shared is what others may read meanwhile.
 	shared struct {
 		sync.Mutex
@@ -120,7 +121,7 @@ var _ Service = (*Agent)(nil)
 
 // New makes an agent. It does nothing by itself before Run.
 func New(o Options) *Agent {
-	a := &Agent{store: o.Store, log: o.Log, devices: o.Devices, about: o.About, daemon: o.Daemon, since: time.Now(), open: retried(o.Open)}
+	a := &Agent{store: o.Store, log: o.Log, devices: o.Devices, about: o.About, daemon: o.Daemon, since: time.Now(), open: retried(o.Open), learners: newLearners()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

@@ -77,7 +77,7 @@ func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, o
 		}
 		what, next[own.Name] = "filter "+own.Name, own.Filter
 	}
-	r, err := newResolver(u.View, next)
+	r, err := a.resolver(u.View, next)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, o
 	if err != nil {
 		return nil, err
 	}
-	done.Rules, done.Settings = len(want.policy.Clauses), want.meta.Settings
+	done.Rules, done.Settings, done.Learning = len(want.policy.Clauses), want.meta.Settings, want.meta.Learning
 	t := &transaction{Agent: a, what: what}
 	if own != nil {
 		if t, err = a.planBeside(ctx, u, b.Port, what, next, u.LeadsTo(own.Name)); err != nil {
@@ -117,6 +117,9 @@ func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, o
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(want.waitsFor()) > 0 && a.daemon == nil {
+		j.change.Notes = append(j.change.Notes, "nobody learns the guest's address before the daemon runs (\"tapgate daemon\")")
 	}
 	done.Change, done.Waiting, done.Milliseconds = j.change, j.waiting, milliseconds(time.Since(start))
 	if own != nil {
@@ -172,6 +175,7 @@ func (a *Agent) Unbind(ctx context.Context, by store.Actor, port string) error {
 				}
 			}
 			if err == nil {
+				a.unlearn(port)
 				a.setFault(port, "")
 				a.setState(port, "")
 			}
@@ -187,7 +191,7 @@ func (a *Agent) Unbind(ctx context.Context, by store.Actor, port string) error {
 // fallBack puts the default filter in the place of what is in force, or shuts the
 // port if that cannot be.
 func (a *Agent) fallBack(ctx context.Context, v *store.View, d Datapath, port string) error {
-	r, err := newResolver(v, nil)
+	r, err := a.resolver(v, nil)
 	if err != nil {
 		return err
 	}
@@ -210,6 +214,7 @@ func (a *Agent) fallBack(ctx context.Context, v *store.View, d Datapath, port st
 		a.setFault(port, err.Error()+"; it is shut: nothing passes")
 		return d.Shut(ctx, port, true)
 	}
+	a.unlearn(port)
 	_, err = p.Commit(ctx)
 	return err
 }

@@ -66,6 +66,8 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 	a.ready.Store(true)
 	ready()
 	go a.followSets(ctx, d)
+	go a.learn(ctx, d)
+	go a.expire(ctx)
 	every := a.daemon.Every
 	if every == 0 {
 		every = DefaultEvery
@@ -97,6 +99,8 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 			a.pass(ctx, d, true)
 		case <-a.asked:
 			a.pass(ctx, d, true)
+		case <-a.learners.wake:
+			a.teach(ctx, d)
 		case <-alive.C:
 		}
 	}

@@ -22,9 +22,17 @@ const (
 	NotGuarded datapath.State = "not guarded"
 )
 
-// LearningState: the policy waits for an address of the guest, and lets nothing
-// pass meanwhile but what teaches it.
+// LearningState: the policy waits for an address of the guest, and lets nothing of
+// that family pass meanwhile but what teaches it.
 const LearningState datapath.State = "learning"
+
+// stateOf is the state of a port, for people.
+func stateOf(s datapath.State, l *datapath.Learning) datapath.State {
+	if s == datapath.Guarded && l != nil && len(l.Waiting) > 0 {
+		return LearningState
+	}
+	return s
+}
 
 // Bindings are the stored bindings by port.
 func (a *Agent) Bindings(ctx context.Context) (list []*binding.Binding, faults []error, err error) {
@@ -89,10 +97,12 @@ func (p *Port) describe(b *binding.Binding) {
 }
 
 func (a *Agent) showPort(p *datapath.Port) Port {
-	return Port{
+	shown := Port{
 		Port: *p, In: showTotals(&p.In), Out: showTotals(&p.Out), Settings: p.Settings.Set(),
 		Default: a.defaultFilter().covers(p.Name), Fault: a.fault(p.Name),
 	}
+	shown.State = stateOf(p.State, p.Learning)
+	return shown
 }
 
 func showTotals(t *datapath.Totals) Totals {

@@ -26,6 +26,7 @@ type pass struct {
 	// looked at.
 	all      bool
 	names    []string
+	taught   []string
 	devices  map[string]device.Device
 	bindings map[string]*binding.Binding
 	reasons  map[string]string
@@ -54,16 +55,18 @@ func (a *Agent) pass(ctx context.Context, d Datapath, all bool) {
 	}
 }
 
-// look finds out what is to be done, and at which ports.
-func (a *Agent) look(ctx context.Context, d Datapath, all bool) *pass {
-	p := &pass{all: all, transaction: transaction{Agent: a, what: "what is wanted", datapath: d, standing: map[string]*datapath.Port{}}, reasons: map[string]string{}}
+// look finds out what is to be done, and at which ports: all of them, or those
+// whose devices are others than before, and those of which something was learned.
+func (a *Agent) look(ctx context.Context, d Datapath, all bool, taught ...string) *pass {
+	p := &pass{all: all, taught: taught, transaction: transaction{Agent: a, what: "what is wanted", datapath: d, standing: map[string]*datapath.Port{}}, reasons: map[string]string{}}
 	devices, err := a.devices()
 	a.setGeneral("devices", err)
 	if p.failed = err; err != nil {
 		return p
 	}
 	p.devices = devices
-	changed := differing(a.known, devices)
+	changed := differing(a.devicesSeen, devices)
+	changed.names = append(changed.names, taught...)
 	if all || changed.renamed {
 		moved, err := d.Follow(ctx, devices)
 		a.setGeneral("renamed devices", err)
@@ -72,7 +75,7 @@ func (a *Agent) look(ctx context.Context, d Datapath, all bool) *pass {
 			changed.names = append(changed.names, m.From, m.To)
 		}
 	}
-	p.vanished, a.known = changed.vanished, devices
+	p.vanished, a.devicesSeen = changed.vanished, devices
 	if !all {
 		slices.Sort(changed.names)
 		if p.names = slices.Compact(changed.names); len(p.names) == 0 {
@@ -132,7 +135,7 @@ func (p *pass) plan(ctx context.Context, v *store.View) error {
 	for name := range p.bindings {
 		names[name] = true
 	}
-	r, err := newResolver(v, nil)
+	r, err := p.resolver(v, nil)
 	if err != nil {
 		return err
 	}
@@ -183,6 +186,7 @@ func (p *pass) planPort(r *resolver, name string) {
 	}
 	switch {
 	case !there && b != nil:
+		p.unlearn(name)
 		p.waiting = append(p.waiting, name)
 		p.setFault(name, "")
 		return
@@ -197,7 +201,11 @@ func (p *pass) planPort(r *resolver, name string) {
 		return
 	}
 	reason := why(now, dev, want)
+	if reason == otherPolicy && slices.Contains(p.taught, name) {
+		reason = "has other addresses"
+	}
 	if reason == "" {
+		p.follow(p.datapath, want)
 		p.idle = append(p.idle, name)
 		p.setFault(name, "")
 		return
@@ -205,6 +213,8 @@ func (p *pass) planPort(r *resolver, name string) {
 	p.reasons[name] = reason
 	p.jobs = append(p.jobs, &job{port: name, want: want})
 }
+
+const otherPolicy = "enforced something else"
 
 // why says what a port lacks; "" if it enforces what it should.
 func why(now *datapath.Port, dev device.Device, want *wanted) string {
@@ -216,7 +226,7 @@ func why(now *datapath.Port, dev device.Device, want *wanted) string {
 	case now.Ifindex != dev.Index:
 		return "has another device"
 	case now.Digest != want.meta.Digest:
-		return "enforced something else"
+		return otherPolicy
 	case now.Outdated:
 		return "had programs of another version"
 	}
@@ -239,7 +249,7 @@ func (p *pass) carryOut(ctx context.Context) {
 	p.each(ctx, prepareAtOnce, func(j *job) {
 		j.prepare(ctx, p.datapath)
 		if j.err == nil {
-			j.commit(context.WithoutCancel(ctx))
+			p.commit(context.WithoutCancel(ctx), j)
 		}
 	})
 	guarded := slices.Clone(p.idle)

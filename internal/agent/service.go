@@ -96,25 +96,11 @@ type Port struct {
 	Bound bool `json:"bound"`
 	// Default is set if it has none and the default filter guards it.
 	Default bool `json:"default,omitempty"`
-	// Learning is set if the policy needs addresses that the binding does not give.
-	Learning *Learning `json:"learning,omitempty"`
 	// Addresses are the learned ones that are in use, by address; a delegated prefix
 	// has its length.
 	Addresses []string `json:"addresses,omitempty"`
 	// Fault says why the port does not enforce what it should; "" if it does.
 	Fault string `json:"fault,omitempty"`
-}
-
-// Learning tells how a port learns the addresses of its guest.
-type Learning struct {
-	// Mode is "any", "dhcp" or "none", as learn.Mode has it.
-	Mode string `json:"mode"`
-	// Wants are the variables that are learned, "IP" and "IPV6"; Waiting those of
-	// them without any address yet, of whose family only what teaches passes.
-	Wants   []string `json:"wants,omitempty"`
-	Waiting []string `json:"waiting,omitempty"`
-	// Offered is set while the guest was offered an IPv4 address and has not got it.
-	Offered bool `json:"offered,omitempty"`
 }
 
 // Lease is an address that the guest of a port has.
@@ -176,6 +162,9 @@ type Bound struct {
 	datapath.Change
 	// Settings in force, all of them.
 	Settings settings.Values `json:"settings,omitempty"`
+	// Learning is set if the filter needs addresses of the guest that the binding
+	// does not give.
+	Learning *datapath.Learning `json:"learning,omitempty"`
 }
 
 // SettingsChange is what a change of settings did.

@@ -86,7 +86,7 @@ func (p *pass) remember() {
 	}
 	for name, s := range p.standing {
 		if !slices.Contains(p.gone, name) {
-			p.shared.states[name] = s.State
+			p.shared.states[name] = stateOf(s.State, s.Learning)
 		}
 	}
 	for _, name := range p.waiting {
@@ -94,7 +94,7 @@ func (p *pass) remember() {
 	}
 	for _, j := range p.jobs {
 		if j.err == nil {
-			p.shared.states[j.port] = datapath.Guarded
+			p.shared.states[j.port] = j.want.state()
 		}
 	}
 	for _, failure := range p.settled {

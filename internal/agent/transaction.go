@@ -47,7 +47,7 @@ type job struct {
 // the next filters. It fails with *RefusedError if one of them cannot be worked
 // out that could before.
 func (a *Agent) plan(ctx context.Context, v *store.View, what string, next map[string]*nwfilter.Filter, leads func(filter string) bool) (*transaction, error) {
-	after, err := newResolver(v, next)
+	after, err := a.resolver(v, next)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (a *Agent) plan(ctx context.Context, v *store.View, what string, next map[s
 
 // planSettings is plan for all ports with other settings of the host.
 func (a *Agent) planSettings(ctx context.Context, v *store.View, host settings.Given) (*transaction, error) {
-	after := &resolver{view: v, host: host}
+	after := a.resolverWith(v, host, nil)
 	return a.planWith(ctx, v, "the host's settings", after, func(string) bool { return true })
 }
 
@@ -66,7 +66,7 @@ func (a *Agent) planWith(ctx context.Context, v *store.View, what string, after 
 	if err != nil || len(bindings) == 0 {
 		return t, err
 	}
-	before, err := newResolver(v, nil)
+	before, err := a.resolver(v, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (a *Agent) concerned(v *store.View, leads func(filter string) bool) ([]*bin
 	}
 	bindings = slices.DeleteFunc(bindings, func(b *binding.Binding) bool { return !leads(b.Filter) })
 	if d := a.defaultFilter(); d != nil && leads(d.Filter) {
-		for name := range a.known {
+		for name := range a.devicesSeen {
 			if d.covers(name) && !bound[name] {
 				bindings = append(bindings, d.binding(name))
 			}
@@ -211,7 +211,10 @@ func (j *job) prepare(ctx context.Context, d Datapath) {
 	j.took += time.Since(start)
 }
 
-func (j *job) commit(ctx context.Context) {
+// commit puts what was prepared in force. What is to be learned there is learned from
+// the first packet on.
+func (t *transaction) commit(ctx context.Context, j *job) {
+	t.follow(t.datapath, j.want)
 	start := time.Now()
 	j.done = true
 	j.change, j.err = j.prepared.Commit(ctx)
@@ -245,7 +248,7 @@ func (t *transaction) enforce(ctx context.Context) func() error {
 		ctx := context.WithoutCancel(ctx)
 		t.each(ctx, commitAtOnce, func(j *job) {
 			if j.prepared != nil && j.err == nil {
-				j.commit(ctx)
+				t.commit(ctx, j)
 				t.note(j)
 			}
 		})
@@ -262,7 +265,7 @@ func (t *transaction) note(j *job) {
 	}
 	t.events.PortChanged(PortUpdated, j.took)
 	t.setFault(j.port, "")
-	t.setState(j.port, datapath.Guarded)
+	t.setState(j.port, j.want.state())
 	for _, note := range j.change.Notes {
 		t.log.Warn(note, "port", j.port)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"tapgate/internal/compile"
 	"tapgate/internal/datapath"
+	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
 	"tapgate/internal/store"
@@ -43,8 +44,22 @@ func (d *DefaultFilter) binding(name string) *binding.Binding {
 
 // wanted is what a port should enforce.
 type wanted struct {
-	policy *policy.Policy
-	meta   datapath.Meta
+	binding *binding.Binding
+	policy  *policy.Policy
+	meta    datapath.Meta
+	// leases that the policy was worked out with.
+	leases []learn.Lease
+}
+
+// state is how a port stands that enforces it.
+func (w *wanted) state() datapath.State { return stateOf(datapath.Guarded, w.meta.Learning) }
+
+// waitsFor are the variables without any address yet.
+func (w *wanted) waitsFor() []string {
+	if w.meta.Learning == nil {
+		return nil
+	}
+	return w.meta.Learning.Waiting
 }
 
 // resolver works bindings out from what is stored.
@@ -54,11 +69,18 @@ type resolver struct {
 	// next are filters as they are to be, in place of what is stored: nil for one
 	// that is to be gone.
 	next map[string]*nwfilter.Filter
+	// known are the leases of a binding's guest.
+	known func(*binding.Binding) []learn.Lease
 }
 
-func newResolver(v *store.View, next map[string]*nwfilter.Filter) (*resolver, error) {
+func (a *Agent) resolver(v *store.View, next map[string]*nwfilter.Filter) (*resolver, error) {
 	host, err := v.Settings()
-	return &resolver{view: v, host: host, next: next}, err
+	return a.resolverWith(v, host, next), err
+}
+
+func (a *Agent) resolverWith(v *store.View, host settings.Given, next map[string]*nwfilter.Filter) *resolver {
+	now := time.Now()
+	return &resolver{view: v, host: host, next: next, known: func(b *binding.Binding) []learn.Lease { return a.known(v, b, now) }}
 }
 
 // placeholderMAC stands for a guest whose address nobody knows.
@@ -70,12 +92,8 @@ func (r *resolver) want(b *binding.Binding) (*wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	mac := b.MAC
-	if mac == nil {
-		mac = placeholderMAC
-	}
 	var unreadable error
-	p, err := policy.Resolve(b.Filter, mac, b.Parameters, func(name string) *nwfilter.Filter {
+	lookup := func(name string) *nwfilter.Filter {
 		if f, ok := r.next[name]; ok {
 			return f
 		}
@@ -87,7 +105,15 @@ func (r *resolver) want(b *binding.Binding) (*wanted, error) {
 			unreadable = err
 		}
 		return nil
-	})
+	}
+	w := &wanted{binding: b}
+	if b.MAC == nil {
+		w.policy, err = policy.Resolve(b.Filter, placeholderMAC, b.Parameters, lookup)
+	} else {
+		w.leases = r.known(b)
+		w.policy, err = policy.ResolveLearning(b.Filter, b.MAC, b.Parameters, w.leases, lookup)
+	}
+	p := w.policy
 	switch {
 	case err != nil && unreadable != nil:
 		return nil, unreadable
@@ -103,13 +129,22 @@ func (r *resolver) want(b *binding.Binding) (*wanted, error) {
 	if missing := compile.Unsupported(p); len(missing) > 0 {
 		return nil, &datapath.UnsupportedError{Missing: missing}
 	}
-	meta := datapath.Meta{Parameters: map[string][]string{}, Settings: values}
+	meta := datapath.Meta{Parameters: map[string][]string{}, Settings: values, Learning: showLearning(p.Learning)}
 	for _, param := range b.Parameters {
 		meta.Parameters[param.Name] = append(meta.Parameters[param.Name], param.Value)
 	}
 	meta.Digest = digestOf(p, &meta)
 	meta.BoundAt = time.Now().UTC()
-	return &wanted{p, meta}, nil
+	w.meta = meta
+	return w, nil
+}
+
+// showLearning is what is pinned of it; nil for nil.
+func showLearning(l *policy.Learning) *datapath.Learning {
+	if l == nil {
+		return nil
+	}
+	return &datapath.Learning{Mode: l.Config.Mode.String(), Wants: l.Wants, Waiting: l.Waiting, Offered: l.Offered}
 }
 
 // needsNoMAC fails if a rule asks for the guest's address.
@@ -134,7 +169,7 @@ func digestOf(p *policy.Policy, meta *datapath.Meta) string {
 			}
 		}
 	}
-	write(p.Filter, p.MAC.String(), p.Fingerprint, meta.Parameters, meta.Settings)
+	write(p.Filter, p.MAC.String(), p.Fingerprint, p.Observe, meta.Parameters, meta.Settings, meta.Learning)
 	for _, c := range p.Clauses {
 		write(c.String(), c.Comment, c.Origin)
 	}

@@ -117,7 +117,7 @@ var bodies = map[string]any{
 	"Position": client.Position{}, "Origin": client.Origin{}, "Clause": client.Clause{}, "Counter": client.Counter{}, "Totals": client.Totals{},
 	"SetState": client.SetState{}, "Port": client.Port{}, "PortList": client.PortList{}, "ClauseStats": client.ClauseStats{},
 	"TableUse": client.TableUse{}, "Answers": client.Answers{}, "Stats": client.Stats{}, "SetChange": client.SetChange{},
-	"Learning": client.Learning{}, "Observed": client.Observed{}, "ObservedCounts": client.ObservedCounts{},
+	"Observed": client.Observed{}, "ObservedCounts": client.ObservedCounts{},
 	"End": client.End{}, "ICMP": client.ICMP{}, "Control": client.Control{}, "Connection": client.Connection{}, "Expectation": client.Expectation{},
 	"Notice": client.Notice{}, "Report": client.Report{}, "Hidden": client.Hidden{}, "Watched": client.Watched{},
 	"Setting": client.Setting{}, "Assignment": client.Assignment{}, "SettingsChange": client.SettingsChange{},

@@ -3,12 +3,17 @@ package compat
 import (
 	"strings"
 
+	"tapgate/internal/policy"
 	"tapgate/nwfilter"
 )
 
 // ExplainAcceptance names the difference because of which filters are
-// accepted that libvirt refuses at the stage; "" if there is none.
-func ExplainAcceptance(filters []*nwfilter.Filter, stage string) string {
+// accepted that libvirt refuses at the stage; "" if there is none. p is the policy
+// that they became.
+func ExplainAcceptance(filters []*nwfilter.Filter, p *policy.Policy, stage string) string {
+	if l := p.Learning; l != nil && l.Config.IPv6 && stage == "bind" {
+		return "learning" // libvirt learns no IPv6 address
+	}
 	for _, f := range filters {
 		if stage != "define "+f.Name {
 			continue

@@ -7,6 +7,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
+	"tapgate/internal/learn"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 	"tapgate/internal/verdict"
@@ -218,8 +219,21 @@ func TestExplainAcceptance(t *testing.T) {
 	four := filter("<filter name='four'><rule action='drop' direction='in'><all dstipfrom='10.0.0.1' dstipto='10.0.0.2'/></rule></filter>")
 	all := []*nwfilter.Filter{six, four}
 	for stage, want := range map[string]string{"define six": "ipv6-destination-range", "define four": "", "bind": ""} {
-		if got := ExplainAcceptance(all, stage); got != want {
+		if got := ExplainAcceptance(all, &policy.Policy{}, stage); got != want {
 			t.Errorf("%s: %q, want %q", stage, got, want)
+		}
+	}
+	for _, row := range []struct {
+		learning policy.Learning
+		stage    string
+		want     string
+	}{
+		{policy.Learning{Config: learn.Config{IPv6: true}}, "bind", "learning"},
+		{policy.Learning{Config: learn.Config{IPv4: true}}, "bind", ""}, // libvirt learns it, too
+		{policy.Learning{Config: learn.Config{IPv6: true}}, "define six", "ipv6-destination-range"},
+	} {
+		if got := ExplainAcceptance(all, &policy.Policy{Learning: &row.learning}, row.stage); got != row.want {
+			t.Errorf("%v at %s: %q, want %q", row.learning.Config, row.stage, got, row.want)
 		}
 	}
 }

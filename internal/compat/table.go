@@ -138,10 +138,11 @@ var differences = []Difference{
 		Why:     "A client should learn at once that it is refused, wherever the guest is plugged in.",
 	},
 	{
-		ID: "learning", Title: "No address is learned from a guest's first packet",
-		Libvirt: "While an address is learned the port is open to any sender address; what is learned can be forged, and a redefinition loses it.",
-		Tapgate: "A filter that needs the variable `IP` is refused when it is bound without one; nothing is open in the meantime.",
+		ID: "learning", Title: "A port that learns addresses is closed, and learns from what can be trusted",
+		Libvirt: "While an address is learned from traffic the guest may send IPv4 from any address, and everything reaches it. ARP teaches nothing, IPv6 is not learned. Of several DHCP leases the first counts, any neighbour's answer makes one, a guest's RELEASE and DECLINE do not end it, and a lease without an end has ended at once.",
+		Tapgate: "Only what teaches passes: DHCP, neighbour discovery, ARP probes and ARP to the guest. What the guest sends meanwhile is held for the policy that it teaches. ARP teaches, DHCP does where it answers the guest, all leases count; `docs/learning.md` has every rule.",
 		Why:     "An unknown address must close a port, not open it.",
+		may:     func(h *History) bool { return h.policy.Learning != nil },
 	},
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 func (p *engines) swap(t interface{ Fatal(...any) }, next *policy.Policy, config Config) {
-	if err := p.tester.load(next, config); err != nil {
+	if err := p.tester.Load(next, config); err != nil {
 		t.Fatal(err)
 	}
 	p.eval.SetPolicy(next)

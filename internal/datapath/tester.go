@@ -49,15 +49,15 @@ func NewTester(p *policy.Policy, config Config) (*Tester, error) {
 		return nil, err
 	}
 	t := &Tester{bed: bed, test: bed.maps["test"]}
-	if err := errors.Join(t.load(p, config), t.Reset()); err != nil {
+	if err := errors.Join(t.Load(p, config), t.Reset()); err != nil {
 		t.Close()
 		return nil, err
 	}
 	return t, nil
 }
 
-// load puts a policy in the place of the one before. Connections live on.
-func (t *Tester) load(p *policy.Policy, config Config) error {
+// Load puts a policy in the place of the one before. Connections live on.
+func (t *Tester) Load(p *policy.Policy, config Config) error {
 	if err := t.bed.need(featuresOf(p)); err != nil {
 		return err
 	}

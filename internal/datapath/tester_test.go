@@ -124,7 +124,7 @@ func newUntested(t testing.TB, p *policy.Policy, config Config) *Tester {
 		t.Fatal(err)
 	}
 	config.Port = tester.state.Port
-	if err := tester.load(p, config); err != nil {
+	if err := tester.Load(p, config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tester.pair.close)

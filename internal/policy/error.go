@@ -37,9 +37,9 @@ func (e *Error) Error() string {
 type MissingError struct {
 	// Uses are the unsatisfied references, each once, in order of appearance.
 	Uses []MissingUse
-	// Learnable is set when nothing but $IP and $IPV6 is missing, and the binding
-	// does not forbid to learn them.
-	Learnable bool
+	// Addresses is set when nothing but $IP and $IPV6 is missing, and Learnable when
+	// the binding does not forbid to learn them either.
+	Addresses, Learnable bool
 }
 
 // MissingUse is one variable that has no value.

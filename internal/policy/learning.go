@@ -35,14 +35,14 @@ type Learning struct {
 }
 
 // ResolveLearning is Resolve where the binding need not give the guest's addresses:
-// what it lacks is taken from leases. As long as there is none of a family, that
+// what it lacks is taken from leases, which are to be such that count in the mode. As long as there is none of a family, that
 // family is restricted to what teaches, and if no family has any, everything is
 // (spec/address-learning.md, sections 2 and 5).
 func ResolveLearning(name string, mac net.HardwareAddr, params []nwfilter.Parameter, leases []learn.Lease, lookup func(string) *nwfilter.Filter) (*Policy, error) {
 	env := makeValues(params)
 	p, err := resolveWith(name, mac, env, false, lookup)
 	var missing *MissingError
-	if !errors.As(err, &missing) || !missing.Learnable {
+	if !errors.As(err, &missing) || !missing.Addresses {
 		return p, err
 	}
 	l := &Learning{Config: learn.Config{MAC: mac, Servers: servers(params)}, Wants: missing.names()}
@@ -63,6 +63,9 @@ func ResolveLearning(name string, mac net.HardwareAddr, params []nwfilter.Parame
 		}
 		l.Waiting = append(l.Waiting, variable)
 		env[variable] = []string{nobody[variable]}
+	}
+	if l.Config.Mode == learn.None && len(l.Waiting) > 0 {
+		return nil, missing
 	}
 	full, err := resolveWith(name, mac, env, true, lookup)
 	if err != nil {

@@ -58,7 +58,7 @@ func missingError(uses []MissingUse, env values) error {
 	if fault != nil {
 		return &Error{Message: LearningParameter + ": " + fault.Error()}
 	}
-	err.Learnable = mode != learn.None
+	err.Addresses, err.Learnable = true, mode != learn.None
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
 	"tapgate/nwfilter"
@@ -60,7 +61,7 @@ func (t *Test) Policy() (*policy.Policy, error) {
 }
 
 func (t *Test) bind(defined definitions) (*policy.Policy, error) {
-	p, err := policy.Resolve(t.Binding.Filter, net.HardwareAddr(t.Binding.MAC), t.Binding.Parameters, defined.lookup)
+	p, err := t.resolve(defined, nil)
 	if err == nil {
 		_, err = t.settings()
 	}
@@ -68,6 +69,11 @@ func (t *Test) bind(defined definitions) (*policy.Policy, error) {
 		return nil, &Refusal{Stage: "bind", Err: err}
 	}
 	return p, nil
+}
+
+// resolve works the binding out for a guest of which these leases are known.
+func (t *Test) resolve(defined definitions, leases []learn.Lease) (*policy.Policy, error) {
+	return policy.ResolveLearning(t.Binding.Filter, net.HardwareAddr(t.Binding.MAC), t.Binding.Parameters, leases, defined.lookup)
 }
 
 // settings are those among the binding's parameters.

@@ -17,7 +17,7 @@ func TestRecordedVerdicts(t *testing.T) {
 			}
 			// No other difference has a part in these recordings.
 			want := []string{
-				"bad-checksum", "chain-order", "connlimit-count", "fragment-order", "ipv6-destination-range", "link-dscp",
+				"bad-checksum", "chain-order", "connlimit-count", "fragment-order", "ipv6-destination-range", "learning", "link-dscp",
 				"negated-port-pair", "negated-ports", "negated-state-ipset", "per-port-state",
 				"short-first-fragment", "stp-fields", "udplite-tracked", "vlan-encap-names",
 			}

@@ -86,7 +86,10 @@ func (e *evaluator) reset() {
 	e.eval.UseSets(e.sets)
 }
 
-func (e *evaluator) run(frame []byte, out bool, now int64) (Outcome, eval.Result) {
+// evalDetails are what the evaluator tells beside the outcome.
+type evalDetails = eval.Result
+
+func (e *evaluator) run(frame []byte, out bool, now int64) (Outcome, evalDetails) {
 	r := e.eval.Decide(frame, out, now)
 	return Outcome{
 		Verdict: r.Verdict, Reason: r.Reason, Clause: r.Clause,
@@ -97,6 +100,7 @@ func (e *evaluator) run(frame []byte, out bool, now int64) (Outcome, eval.Result
 // program is the engine in the kernel.
 type program struct {
 	policy *policy.Policy
+	config datapath.Config
 	tester *datapath.Tester
 }
 
@@ -105,7 +109,7 @@ func newProgram(p *policy.Policy, config datapath.Config) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &program{policy: p, tester: tester}, nil
+	return &program{policy: p, config: config, tester: tester}, nil
 }
 
 func (e *program) run(frame []byte, out bool, now int64) (Outcome, error) {

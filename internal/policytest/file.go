@@ -7,6 +7,7 @@ import (
 
 	"tapgate/internal/compat"
 	"tapgate/internal/compile"
+	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 )
 
@@ -64,7 +65,7 @@ func RunFile(t *Test, engine Engine) *FileResult {
 		p, refused = t.bind(defined)
 	}
 	if t.ExpectError != nil {
-		r.expectError(t, defined, refused)
+		r.expectError(t, defined, p, refused)
 		return r
 	}
 	if refused != nil {
@@ -92,6 +93,7 @@ func RunFile(t *Test, engine Engine) *FileResult {
 		return r
 	}
 	defer run.close()
+	run.learner = newLearner(p, func(leases []learn.Lease) (*policy.Policy, error) { return t.resolve(defined, leases) })
 	for i := range t.Sequences {
 		r.sequence(t, run, i)
 	}
@@ -104,7 +106,7 @@ func (r *FileResult) whole(t *Test, fault string) {
 	r.Failures = append(r.Failures, Failure{Path: t.Path, Fault: fault})
 }
 
-func (r *FileResult) expectError(t *Test, defined definitions, refused error) {
+func (r *FileResult) expectError(t *Test, defined definitions, p *policy.Policy, refused error) {
 	var refusal *Refusal
 	switch {
 	case errors.As(refused, &refusal) && t.ExpectError.expectedAt(refusal):
@@ -112,7 +114,7 @@ func (r *FileResult) expectError(t *Test, defined definitions, refused error) {
 	case refused != nil:
 		r.whole(t, fmt.Sprintf("expected to be refused at the stage %q, but was at another: %v", t.ExpectError.Stage, refused))
 	default:
-		if id := compat.ExplainAcceptance(defined.list(), t.ExpectError.Stage); id != "" {
+		if id := compat.ExplainAcceptance(defined.list(), p, t.ExpectError.Stage); id != "" {
 			r.addKnown(id, 1)
 			return
 		}

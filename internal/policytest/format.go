@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"tapgate/nwfilter"
 )
@@ -85,6 +86,12 @@ type Packet struct {
 	Frame  Frame  `json:"frame"`
 	Note   string `json:"note,omitempty"`
 	Expect Expect `json:"expect"`
+	// After is how long nothing happened before the packet, in the notation of
+	// time.ParseDuration.
+	After Duration `json:"after,omitempty"`
+	// Learned are the addresses that are known of the guest after the packet, where
+	// the binding does not give them; left out, they are not looked at.
+	Learned []string `json:"learned,omitempty"`
 	// LibvirtWithoutHelper is libvirt's verdict where it needs a helper rule by
 	// hand to reach Expect, for information.
 	LibvirtWithoutHelper Expect `json:"libvirt_without_helper,omitempty"`
@@ -97,6 +104,9 @@ type Direction string
 
 // Expect is "pass" or "drop"; a reject counts as a drop.
 type Expect string
+
+// Duration is a time.Duration as text: "90s", "2h".
+type Duration time.Duration
 
 // MAC is a hardware address as text.
 type MAC net.HardwareAddr
@@ -121,6 +131,19 @@ func (e *Expect) UnmarshalText(b []byte) error {
 	*e = Expect(b)
 	return nil
 }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	parsed, err := time.ParseDuration(string(b))
+	if err != nil || parsed < 0 {
+		return fmt.Errorf(`%q is no time: expected one such as "90s" or "2h"`, b)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *MAC) UnmarshalText(b []byte) error {

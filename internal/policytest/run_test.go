@@ -73,7 +73,7 @@ func TestRunFile(t *testing.T) {
 	dropARP := `<filter name="x"><rule action="drop" direction="in"><arp/></rule></filter>`
 	connlimit := `<filter name="x"><rule action="drop" direction="in"><tcp connlimit-above="1001"/></rule></filter>`
 	dropSet := `<filter name="x"><rule action="drop" direction="in"><all ipset="s" ipsetflags="src"/></rule></filter>`
-	missing := `<filter name="x"><rule action="drop" direction="in"><arp arpsrcipaddr="$IP"/></rule></filter>`
+	missing := `<filter name="x"><rule action="drop" direction="in"><arp arpsrcipaddr="$OTHER"/></rule></filter>`
 	for _, row := range []struct {
 		fact, src               string
 		passed, failed, skipped int

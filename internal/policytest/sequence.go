@@ -24,6 +24,7 @@ type run struct {
 	engine  Engine
 	eval    evaluator
 	program *program // nil unless chosen
+	learner *learner // nil if nothing is to be learned
 	now     int64
 }
 
@@ -60,7 +61,7 @@ type packetResult struct {
 	known string
 }
 
-// sequence runs one sequence from an empty connection table.
+// sequence runs one sequence from an empty connection table, with nothing learned.
 func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 	r.eval.reset()
 	if r.program != nil {
@@ -69,29 +70,61 @@ func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 		}
 	}
 	r.now += sequenceGap
+	if err := r.forget(); err != nil {
+		return nil, err
+	}
 	history := compat.NewHistory(r.policy)
 	history.UseSets(r.eval.eval.InSet)
 	results := make([]packetResult, len(s.Packets))
 	for i := range s.Packets {
 		p := &s.Packets[i]
-		r.now += r.gap()
+		r.now += r.gap() + int64(p.After)
 		result := &results[i]
-		outcome, details := r.eval.run(p.Frame, p.Dir == "out", r.now)
-		result.eval = outcome
+		details, err := r.packet(p, result)
+		if err != nil {
+			return nil, err
+		}
 		history.Add(compat.Observation{
 			Packet: details.Packet, Verdict: details.Verdict, Reason: details.Reason,
 			Clause: details.Clause, Matched: details.Matched,
 		})
-		if r.program != nil {
-			o, err := r.program.run(p.Frame, p.Dir == "out", r.now)
-			if err != nil {
-				return nil, err
-			}
-			result.program = &o
-		}
 		result.judge(r.engine, p.Expect, history.Explain)
+		r.checkLearned(p, result)
 	}
 	return results, nil
+}
+
+// packet judges a packet, and once more if it taught an address: it is held until
+// the policy is in force that it makes.
+func (r *run) packet(p *Packet, result *packetResult) (evalDetails, error) {
+	if r.learner == nil {
+		return r.decide(p, result)
+	}
+	if _, err := r.learned(r.learner.machine.Expire(clock(r.now))); err != nil {
+		return evalDetails{}, err
+	}
+	details, err := r.decide(p, result)
+	if err != nil {
+		return details, err
+	}
+	again, err := r.observe(p, result, &details)
+	if err != nil || !again {
+		return details, err
+	}
+	if details, err = r.decide(p, result); err == nil {
+		_, err = r.observe(p, result, &details)
+	}
+	return details, err
+}
+
+func (r *run) decide(p *Packet, result *packetResult) (details evalDetails, err error) {
+	result.eval, details = r.eval.run(p.Frame, p.Dir == "out", r.now)
+	if r.program == nil {
+		return details, nil
+	}
+	o, err := r.program.run(p.Frame, p.Dir == "out", r.now)
+	result.program = &o
+	return details, err
 }
 
 // judge compares the outcomes with each other and with what was expected. A
