@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -216,6 +217,9 @@ func (t *tool) printBound(d *client.Bound) {
 		fmt.Fprintf(t.stdout, "port %s guarded by filter %s in the place of %s: %s, %.0f ms\n", d.Port, d.Filter, d.Before, plural(d.Rules, "rule"), d.Milliseconds)
 	default:
 		fmt.Fprintf(t.stdout, "port %s guarded by filter %s: %s, %.0f ms\n", d.Port, d.Filter, plural(d.Rules, "rule"), d.Milliseconds)
+	}
+	if d.Learning != nil && len(d.Learning.Waiting) > 0 {
+		fmt.Fprintf(t.stdout, "port %s learns $%s (%s): until then nothing passes but what teaches it\n", d.Port, strings.Join(d.Learning.Waiting, " and $"), d.Learning.Mode)
 	}
 	if d.Definition != nil {
 		fmt.Fprintf(t.stdout, "filter %s %s\n", d.Filter, d.Definition.What)

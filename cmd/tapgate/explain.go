@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapgate/internal/compile"
-	"tapgate/internal/conntrack"
 	"tapgate/internal/datapath"
 	"tapgate/internal/eval"
 	"tapgate/internal/ipset"
@@ -44,11 +43,17 @@ and the neighbour's.
 
 Several packets, as arguments or separated by ";", follow one another, so that an
 answer belongs to the connection that the question opened. "in" or "out" in front of
-a packet takes the place of --dir.`,
+a packet takes the place of --dir.
+
+Where the filter asks for $IP or $IPV6 and no --param gives it, it is learned as at a
+port that is bound, from these packets: the first ones may teach what the next ones
+are judged by. That needs --mac.`,
 		Example: `  tapgate explain --filter my-filter --mac 52:54:00:00:00:01 --param IP=10.0.0.5 \
       --dir in 'tcp 10.0.0.9:4000 > 10.0.0.5:22 syn'
   tapgate explain --filter my-filter --mac 52:54:00:00:00:01 --param IP=10.0.0.5 \
-      'out udp 10.0.0.5:4000 > 10.0.0.1:53; in udp 10.0.0.1:53 > 10.0.0.5:4000'`,
+      'out udp 10.0.0.5:4000 > 10.0.0.1:53; in udp 10.0.0.1:53 > 10.0.0.5:4000'
+  tapgate explain --filter clean-traffic --mac 52:54:00:00:00:01 \
+      'out arp request 10.0.0.5 > 10.0.0.1; out arp request 10.0.0.6 > 10.0.0.1'`,
 		Args:              arguments(1, -1, "a packet"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -77,7 +82,7 @@ a packet takes the place of --dir.`,
 			if err != nil {
 				return err
 			}
-			p, err := guest.resolve(r, name)
+			p, learner, err := guest.resolveLearning(r, name)
 			if err != nil {
 				return err
 			}
@@ -92,7 +97,9 @@ a packet takes the place of --dir.`,
 			if err != nil {
 				return err
 			}
-			return t.explain(p, values.Settings().Conntrack(), sets, frames, asJSON)
+			e := eval.New(p, values.Settings().Conntrack())
+			e.UseSets(sets)
+			return t.explain(e, learner, frames, asJSON)
 		},
 	}
 	guest.register(c)
@@ -179,24 +186,47 @@ func (t *tool) setsOf(p *policy.Policy, file string) (ipset.Sets, error) {
 	return sets, nil
 }
 
-func (t *tool) explain(p *policy.Policy, config conntrack.Config, sets ipset.Sets, frames []sentFrame, asJSON bool) error {
-	e := eval.New(p, config)
-	e.UseSets(sets)
+// explain explains packets; learner is nil where nothing is to be learned.
+func (t *tool) explain(e *eval.Evaluator, learner *eval.Learner, frames []sentFrame, asJSON bool) error {
 	e.Trace(true)
 	explained := []explanation{}
 	for i, f := range frames {
-		r := e.Decide(f.data, f.out, int64(i+1)*between)
+		r, err := decide(e, learner, &f, int64(i+1)*between)
+		if err != nil {
+			return err
+		}
 		if asJSON {
-			explained = append(explained, explainJSON(&f, &r))
+			explained = append(explained, explainJSON(&f, &r, addresses(learner)))
 			continue
 		}
 		if i > 0 {
 			fmt.Fprintln(t.stdout)
 		}
 		t.printExplanation(&f, &r)
+		if learner != nil {
+			t.printLearned(learner)
+		}
 	}
 	if asJSON {
 		return t.printJSON(explained)
 	}
 	return nil
+}
+
+func decide(e *eval.Evaluator, learner *eval.Learner, f *sentFrame, now int64) (eval.Result, error) {
+	if learner == nil {
+		return e.Decide(f.data, f.out, now), nil
+	}
+	return e.DecideLearning(learner, f.data, f.out, now)
+}
+
+// addresses are those that were learned.
+func addresses(learner *eval.Learner) (texts []string) {
+	if learner == nil {
+		return nil
+	}
+	for _, l := range learner.Leases() {
+		texts = append(texts, l.Text())
+	}
+	return texts
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"tapgate/internal/eval"
 	"tapgate/internal/packet"
@@ -24,6 +25,9 @@ type explanation struct {
 	Invalid string        `json:"invalid,omitempty"`
 	Rule    *clauseShown  `json:"rule,omitempty"`
 	Trace   []stepExplain `json:"trace"`
+	// Learned are the addresses that are known of the guest after the packet, where
+	// they are learned.
+	Learned []string `json:"learned,omitempty"`
 }
 
 type stepExplain struct {
@@ -43,10 +47,10 @@ func directionName(out bool) string {
 	return "in"
 }
 
-func explainJSON(f *sentFrame, r *eval.Result) explanation {
+func explainJSON(f *sentFrame, r *eval.Result, learned []string) explanation {
 	e := explanation{
 		Direction: directionName(f.out), Packet: f.text, Frame: hex.EncodeToString(f.data),
-		Verdict: r.Verdict.String(), Reason: r.Reason.String(), State: stateText(&r.Packet), Trace: []stepExplain{},
+		Verdict: r.Verdict.String(), Reason: r.Reason.String(), State: stateText(&r.Packet), Trace: []stepExplain{}, Learned: learned,
 	}
 	if r.Verdict == verdict.Reject {
 		e.Answer = r.Answer.String()
@@ -105,6 +109,16 @@ func (t *tool) printExplanation(f *sentFrame, r *eval.Result) {
 	if r.Verdict == verdict.Reject {
 		fmt.Fprintf(t.stdout, "  answered with %s\n", r.Answer)
 	}
+}
+
+// printLearned tells what is known of the guest.
+func (t *tool) printLearned(l *eval.Learner) {
+	known := addresses(l)
+	if len(known) == 0 {
+		fmt.Fprintln(t.stdout, "  no address of the guest is known")
+		return
+	}
+	fmt.Fprintf(t.stdout, "  known of the guest: %s\n", strings.Join(known, ", "))
 }
 
 // The root of the link stage and the network stage, and a chain.

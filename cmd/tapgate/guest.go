@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tapgate/internal/eval"
+	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
 	"tapgate/nwfilter"
@@ -97,6 +100,32 @@ func completeParameter(*cobra.Command, []string, string) ([]string, cobra.ShellC
 
 // placeholderMAC stands for the guest where nothing depends on its address.
 var placeholderMAC = net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}
+
+// resolveLearning is resolve for a guest whose addresses are learned as far as they
+// are not given; the learner is nil if they are.
+func (g *guestFlags) resolveLearning(r *resolver, name string) (*policy.Policy, *eval.Learner, error) {
+	mac, err := g.address()
+	if err == nil && mac == nil {
+		p, err := g.resolve(r, name)
+		return p, nil, err
+	}
+	params, err2 := g.parameters()
+	if err := errors.Join(err, err2); err != nil {
+		return nil, nil, err
+	}
+	resolve := func(leases []learn.Lease) (*policy.Policy, error) {
+		p, err := policy.ResolveLearning(name, mac, params, leases, r.lookup)
+		if err != nil && r.fault != nil {
+			return nil, r.fault
+		}
+		return p, err
+	}
+	p, err := resolve(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, eval.NewLearner(p, resolve), nil
+}
 
 // resolve works a filter out for the guest. Without --mac it succeeds only if
 // the filter does not ask for it.

@@ -7,6 +7,7 @@ import (
 
 	"tapgate/internal/compat"
 	"tapgate/internal/compile"
+	"tapgate/internal/eval"
 	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 )
@@ -93,7 +94,7 @@ func RunFile(t *Test, engine Engine) *FileResult {
 		return r
 	}
 	defer run.close()
-	run.learner = newLearner(p, func(leases []learn.Lease) (*policy.Policy, error) { return t.resolve(defined, leases) })
+	run.learner = eval.NewLearner(p, func(leases []learn.Lease) (*policy.Policy, error) { return t.resolve(defined, leases) })
 	for i := range t.Sequences {
 		r.sequence(t, run, i)
 	}

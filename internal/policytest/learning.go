@@ -2,41 +2,18 @@ package policytest
 
 import (
 	"fmt"
-	"net"
 	"slices"
-	"time"
 
-	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 )
-
-// learner is a port that learns its guest's addresses in a test, as the daemon does
-// for a port, but without the milliseconds that take it to put a policy in force.
-type learner struct {
-	resolve func([]learn.Lease) (*policy.Policy, error)
-	// first is the policy while nothing is known.
-	first   *policy.Policy
-	machine *learn.Port
-}
-
-// newLearner is nil for a binding that gives all addresses.
-func newLearner(p *policy.Policy, resolve func([]learn.Lease) (*policy.Policy, error)) *learner {
-	if p.Learning == nil {
-		return nil
-	}
-	return &learner{resolve: resolve, first: p}
-}
-
-// clock is the wall clock of a test.
-func clock(now int64) time.Time { return time.Unix(0, now).UTC() }
 
 // forget begins anew: nothing is known of the guest.
 func (r *run) forget() error {
 	if r.learner == nil {
 		return nil
 	}
-	r.learner.machine = learn.New(r.learner.first.Learning.Config, nil, nil)
-	return r.usePolicy(r.learner.first)
+	r.learner.Reset()
+	return r.usePolicy(r.learner.Policy())
 }
 
 // usePolicy puts another policy in force, with the connections that there are.
@@ -45,9 +22,7 @@ func (r *run) usePolicy(p *policy.Policy) error {
 		return nil
 	}
 	r.policy, r.eval.policy = p, p
-	if r.eval.eval != nil {
-		r.eval.eval.SetPolicy(p)
-	}
+	r.eval.eval.SetPolicy(p)
 	if r.program == nil {
 		return nil
 	}
@@ -55,38 +30,38 @@ func (r *run) usePolicy(p *policy.Policy) error {
 	return r.program.tester.Load(p, r.program.config)
 }
 
-// learned works the policy out again if what happened changes it.
-func (r *run) learned(e learn.Event) (changed bool, err error) {
-	if !e.Changed {
-		return false, nil
+// learning judges a packet at a port that learns, and once more if the packet
+// taught an address: it is held until the policy is in force that it makes.
+func (r *run) learning(p *Packet, result *packetResult) (details evalDetails, err error) {
+	if err := r.learner.Expire(r.now); err != nil {
+		return details, err
 	}
-	p, err := r.learner.resolve(r.learner.machine.Leases())
-	if err != nil {
-		return false, fmt.Errorf("with what was learned the filters are refused: %w", err)
+	for again := true; again; {
+		if err := r.usePolicy(r.learner.Policy()); err != nil {
+			return details, err
+		}
+		if details, err = r.decide(p, result); err != nil {
+			return details, err
+		}
+		if again, err = r.observe(p, &details); err != nil {
+			return details, err
+		}
 	}
-	return true, r.usePolicy(p)
+	return details, nil
 }
 
-// observe tells the learner of a packet. It gives true for one that is to be judged
-// again: the guest sent it, the policy dropped it, and another is in force now.
-func (r *run) observe(p *Packet, result *packetResult, details *evalDetails) (again bool, err error) {
-	out, passed := p.Dir == "out", result.eval.Verdict.Passes()
-	mac := net.HardwareAddr(r.policy.Learning.Config.MAC)
-	_, told := details.Packet.Observed(p.Frame, r.policy.Observe, mac, passed)
-	if r.program != nil {
-		copies, err := r.program.tester.Observed()
-		if err != nil {
-			return false, err
-		}
-		if want := map[bool]int{true: 1}[told]; len(copies) != want {
-			return false, fmt.Errorf("the engines disagree: the program told %d times of a packet that it must tell %d times of", len(copies), want)
-		}
+// observe tells the learner of a packet, and whether it is to be judged again. Both
+// engines must tell whoever learns of the same packets.
+func (r *run) observe(p *Packet, details *evalDetails) (again bool, err error) {
+	observed, again, err := r.learner.Observe(p.Frame, p.Dir == "out", details, r.now)
+	if err != nil || r.program == nil {
+		return again, err
 	}
-	if !told {
-		return false, nil
+	copies, err := r.program.tester.Observed()
+	if err == nil && len(copies) > 0 != observed {
+		err = fmt.Errorf("the engines disagree: the program told %d times of a packet, and it was to be told of: %v", len(copies), observed)
 	}
-	changed, err := r.learned(r.learner.machine.Observe(p.Frame, out, passed, clock(r.now)))
-	return changed && out && !passed, err
+	return again, err
 }
 
 // checkLearned compares what is known after a packet with what must be.
@@ -96,7 +71,7 @@ func (r *run) checkLearned(p *Packet, result *packetResult) {
 	}
 	var known []string
 	if r.learner != nil {
-		for _, l := range r.learner.machine.Leases() {
+		for _, l := range r.learner.Leases() {
 			known = append(known, l.Text())
 		}
 	}

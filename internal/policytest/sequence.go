@@ -3,6 +3,7 @@ package policytest
 import (
 	"tapgate/internal/compat"
 	"tapgate/internal/datapath"
+	"tapgate/internal/eval"
 	"tapgate/internal/ipset"
 	"tapgate/internal/policy"
 	"tapgate/internal/settings"
@@ -23,8 +24,8 @@ type run struct {
 	policy  *policy.Policy
 	engine  Engine
 	eval    evaluator
-	program *program // nil unless chosen
-	learner *learner // nil if nothing is to be learned
+	program *program      // nil unless chosen
+	learner *eval.Learner // nil if nothing is to be learned
 	now     int64
 }
 
@@ -80,7 +81,7 @@ func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 		p := &s.Packets[i]
 		r.now += r.gap() + int64(p.After)
 		result := &results[i]
-		details, err := r.packet(p, result)
+		details, err := r.judged(p, result)
 		if err != nil {
 			return nil, err
 		}
@@ -94,27 +95,11 @@ func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 	return results, nil
 }
 
-// packet judges a packet, and once more if it taught an address: it is held until
-// the policy is in force that it makes.
-func (r *run) packet(p *Packet, result *packetResult) (evalDetails, error) {
-	if r.learner == nil {
-		return r.decide(p, result)
+func (r *run) judged(p *Packet, result *packetResult) (evalDetails, error) {
+	if r.learner != nil {
+		return r.learning(p, result)
 	}
-	if _, err := r.learned(r.learner.machine.Expire(clock(r.now))); err != nil {
-		return evalDetails{}, err
-	}
-	details, err := r.decide(p, result)
-	if err != nil {
-		return details, err
-	}
-	again, err := r.observe(p, result, &details)
-	if err != nil || !again {
-		return details, err
-	}
-	if details, err = r.decide(p, result); err == nil {
-		_, err = r.observe(p, result, &details)
-	}
-	return details, err
+	return r.decide(p, result)
 }
 
 func (r *run) decide(p *Packet, result *packetResult) (details evalDetails, err error) {
