@@ -13,7 +13,11 @@ const memoryVersion = 1
 // memory is what a machine must know of the past beside leases. Lists are bounded
 // and in the order in which things happened.
 type memory struct {
-	requests []request
+	requests  []request
+	requests6 []request6
+	prefixes  []prefix
+	probes    []probe
+	others    []other
 }
 
 // memoryHead is the configuration under which the memory came to be.
@@ -31,7 +35,10 @@ func (p *Port) Memory() []byte {
 	copy(head.MAC[:], p.config.MAC)
 	b, _ := binary.Append(nil, binary.BigEndian, head) // of fixed size, so without errors
 	b = appendList(b, p.memory.requests)
-	return b
+	b = appendList(b, p.memory.requests6)
+	b = appendList(b, p.memory.prefixes)
+	b = appendList(b, p.memory.probes)
+	return appendList(b, p.memory.others)
 }
 
 // readMemory reads what Memory gave, and under which MAC address and mode.
@@ -42,7 +49,8 @@ func readMemory(b []byte) (m memory, before Config, ok bool) {
 		return memory{}, Config{}, false
 	}
 	b = b[n:]
-	if !cutList(&b, &m.requests, maxRequests) || len(b) > 0 {
+	if !cutList(&b, &m.requests, maxRequests) || !cutList(&b, &m.requests6, maxRequests) || !cutList(&b, &m.prefixes, maxPrefixes) ||
+		!cutList(&b, &m.probes, maxProbes) || !cutList(&b, &m.others, maxOthers) || len(b) > 0 {
 		return memory{}, Config{}, false
 	}
 	return m, Config{MAC: net.HardwareAddr(head.MAC[:]), Mode: Mode(head.Mode)}, true
@@ -74,6 +82,10 @@ func cutList[T any](b *[]byte, list *[]T, limit int) bool {
 func (m *memory) forget(now time.Time) {
 	since := now.Add(-requestTime).UnixNano()
 	m.requests = slices.DeleteFunc(m.requests, func(r request) bool { return r.At <= since })
+	m.requests6 = slices.DeleteFunc(m.requests6, func(r request6) bool { return r.At <= since })
+	m.prefixes = slices.DeleteFunc(m.prefixes, func(x prefix) bool { return x.End != 0 && x.End <= now.UnixNano() })
+	m.probes = slices.DeleteFunc(m.probes, func(t probe) bool { return t.At <= now.Add(-probeTime).UnixNano() })
+	m.others = slices.DeleteFunc(m.others, func(o other) bool { return o.End <= now.UnixNano() })
 }
 
 // bounded keeps the last things of a list.

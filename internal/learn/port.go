@@ -67,7 +67,10 @@ func (p *Port) Configure(c Config) {
 	maps.DeleteFunc(p.leases, func(_ netip.Prefix, l Lease) bool { return !c.wants(&l, before.Mode) })
 	p.config = c
 	p.config.MAC = bytes.Clone(c.MAC)
-	p.config.Servers = slices.Clone(c.Servers)
+	p.config.Servers = nil
+	for _, s := range c.Servers {
+		p.config.Servers = append(p.config.Servers, s.Unmap().WithZone(""))
+	}
 }
 
 // Observe is told a whole Ethernet frame, its 802.1Q tag in place: whether the
