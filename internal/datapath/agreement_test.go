@@ -63,6 +63,10 @@ type tally struct {
 	// answers counts them by kind, suppressed those over the limit.
 	answers    map[reject.Kind]int
 	suppressed int
+	// observed counts packets that were to be copied, by class, overlooked those that
+	// were not.
+	observed   [observedClasses]int
+	overlooked int
 	// inSet and notInSet count clauses that matched by their set.
 	inSet, notInSet int
 }
@@ -79,6 +83,16 @@ func (n *tally) add(r TestResult, proto uint8) {
 	if r.Direction == packet.Reply {
 		n.replies++
 	}
+}
+
+func (n *tally) observe(class int, ok bool) {
+	n.Lock()
+	defer n.Unlock()
+	if !ok {
+		n.overlooked++
+		return
+	}
+	n.observed[class]++
 }
 
 func (n *tally) answer(kind reject.Kind, answer []byte) {
@@ -127,9 +141,9 @@ const enoughChecks = 100
 
 // TestEnginesAgree gives random sequences of packets to random policies, which
 // change under way, with random timeouts and quotas: verdict, reason, clause,
-// state with the cause of INVALID, direction, and the answer to a rejected packet
-// must be the same in the evaluator and in the kernel, and in the end the
-// connections; what watchers are told must be that. It runs -rapid.checks policies in each of four
+// state with the cause of INVALID, direction, the answer to a rejected packet, and
+// what is copied to whoever learns must be the same in the evaluator and in the
+// kernel, and in the end the connections; what watchers are told must be that. It runs -rapid.checks policies in each of four
 // workers; from enoughChecks on, everything must have been met.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
@@ -142,7 +156,7 @@ func TestEnginesAgree(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("reasons %v, states %v, of SCTP %v, invalid %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d", met.reasons, met.states, met.sctp, met.invalid, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet)
+	t.Logf("reasons %v, states %v, of SCTP %v, invalid %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d, observed %v, not %d", met.reasons, met.states, met.sctp, met.invalid, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet, met.observed, met.overlooked)
 	if n, _ := strconv.Atoi(flag.Lookup("rapid.checks").Value.String()); n < enoughChecks {
 		return
 	}
@@ -153,6 +167,11 @@ func TestEnginesAgree(t *testing.T) {
 	}
 	if met.inSet == 0 || met.notInSet == 0 {
 		t.Errorf("clauses matched by a set %d times, by a negated one %d times", met.inSet, met.notInSet)
+	}
+	for class, n := range met.observed {
+		if n == 0 || met.overlooked == 0 {
+			t.Errorf("packets of class %d were observed %d times, and %d of any were not", class, n, met.overlooked)
+		}
 	}
 	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
 		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment, verdict.TableFull} {
@@ -181,6 +200,7 @@ func TestEnginesAgree(t *testing.T) {
 
 func agree(t *source, met *tally) {
 	p, documents := drawPolicy(t)
+	p.Observe = drawObserve(t)
 	sets, described := drawSets(t)
 	documents += described
 	quota := DefaultMaxConnections
@@ -199,7 +219,8 @@ func agree(t *source, met *tally) {
 	watcher := listen(t, tester)
 	defer watcher.close()
 	now := int64(1e9)
-	var limits [2]reject.Limit
+	var answers [2]reject.Limit
+	var observed limits
 	changes := 100 // when another policy comes into force; never
 	if t.chance(30) {
 		changes = t.between(1, 99)
@@ -208,11 +229,15 @@ func agree(t *source, met *tally) {
 		if i == changes {
 			var more string
 			p, more = drawPolicy(t)
+			p.Observe = drawObserve(t)
 			documents += fmt.Sprintf("before packet %d changed to:\n%s", i, more)
 			both.swap(t, p, config)
 		}
 		out := t.chance(50)
 		frame := drawFrame(t, out)
+		if p.Observe != 0 && t.chance(30) {
+			frame = drawTeaching(t, out)
+		}
 		now += oneOf(t, []int64{20e3, 20e3, 20e3, 20e3, 20e3, 1e9, 3e9, 31e9, 121e9})
 		evaluated, ran, r := both.run(t, frame, out, now)
 		met.add(ran, r.Packet.LinkProto)
@@ -221,9 +246,10 @@ func agree(t *source, met *tally) {
 			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
 		}
 		watcher.hears(t, frame, out, now, ran)
+		met.observe(observed.observes(t, tester, &r.Packet, p.Observe, frame, r.Verdict == verdict.Pass))
 		var answer []byte
 		if r.Verdict == verdict.Reject {
-			answer = limited(&r.Packet, &limits)
+			answer = limited(&r.Packet, &answers)
 			met.answer(r.Answer, answer)
 		}
 		if !bytes.Equal(answer, both.answer) {

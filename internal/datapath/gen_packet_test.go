@@ -140,9 +140,12 @@ func drawSTP(t *source) []byte {
 }
 
 func drawIPv4(t *source, f flow, out bool) []byte {
+	return drawIPv4Of(t, f, out, drawTransport(t, f, out))
+}
+
+func drawIPv4Of(t *source, f flow, out bool, body []byte) []byte {
 	proto := f.proto
 	src, dst := f.addrs(out)
-	body := drawTransport(t, f, out)
 	var fragment uint16
 	if t.chance(15) {
 		fragment = oneOf(t, []uint16{0x2000, 0x2000, 1, 2, 5, 0x2005, 0x2007, 8})
@@ -175,9 +178,12 @@ func checksum(b []byte) uint16 {
 }
 
 func drawIPv6(t *source, f flow, out bool) []byte {
+	return drawIPv6Of(t, f, out, drawTransport(t, f, out))
+}
+
+func drawIPv6Of(t *source, f flow, out bool, body []byte) []byte {
 	proto := f.proto
 	src, dst := f.addrs(out)
-	body := drawTransport(t, f, out)
 	next := proto
 	for range oneOf(t, []int{0, 0, 0, 0, 1, 2, 3}) {
 		kind := oneOf(t, []byte{0, 43, 60, 51, 44, 44})
