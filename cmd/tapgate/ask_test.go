@@ -66,6 +66,9 @@ func TestCommandsDoTheSameWithADaemon(t *testing.T) {
 		"conntrack vnet0", "conntrack vnet0 --json", "conntrack vnet0 --proto tcp", "conntrack vnet0 --expected", "conntrack vnet9", "conntrack vnet0 --flush --proto udp",
 		"sets refresh", "sets refresh nothing", "top --once --interval 100ms --json", "watch", "watch --json --count 1", "watch vnet9", "show web" + guest, "show nothing",
 		"lint web", "lint no-ip-spoofing", "explain --filter web --dir in tcp~10.0.0.9:1~>~10.0.0.5:80", "unbind vnet0", "unbind vnet0", "history", "history --json",
+		"leases", "leases vnet5", "leases vnet5 --json", "leases vnet9", "leases add vnet5 10.0.0.5 --for 24h", "leases add vnet5 10.0.0.5 --json", "leases add vnet0 10.0.0.6", "leases add vnet5 0.0.0.0",
+		"leases pin vnet5 10.0.0.20", "leases unpin vnet5 10.0.0.20 --json", "leases delete vnet5 10.0.0.5", "leases delete vnet5 10.0.0.5", "history vnet5", "list --json",
+		"__complete leases ", "__complete leases pin vnet5 ", "__complete leases unpin vnet5 ", "__complete leases delete vnet5 10", "unbind vnet5", "leases",
 		"__complete filter dump w", "__complete unbind v", "__complete history ", "__complete filter rollback web --to ",
 	}
 	var said [2][]string
@@ -74,6 +77,7 @@ func TestCommandsDoTheSameWithADaemon(t *testing.T) {
 		s.stats, s.connections, s.notices = countedStats(), trackedConnections(), toldNotices(t)
 		c, e := expectedOf()
 		s.connections, s.expectations = append(s.connections, c), []*datapath.Expectation{e}
+		s.bound("vnet5", "dhcp", leaseText("10.0.0.20/32", "dhcp", `,"server":"10.0.0.1","end":"2126-05-04T10:00:00Z"`), leaseText("10.0.0.21/32", "dhcp", `,"pinned":true`))
 		socket := filepath.Join(s.dir, "none")
 		if name == "daemon" {
 			socket = s.serve()
@@ -151,7 +155,7 @@ func TestNobodyChangesWhatADaemonHas(t *testing.T) {
 	}
 	s.ok("list")
 	s.ok("filter list")
-	for _, line := range []string{"bind vnet0 --filter clean-traffic" + guest, "unbind vnet0", "filter undefine x", "filter rollback x", "settings timeout_udp=9", "filter define " + s.file("f.xml", "<filter name='f'/>")} {
+	for _, line := range []string{"leases add vnet0 10.0.0.5", "leases pin vnet0 10.0.0.5", "leases delete vnet0 10.0.0.5", "bind vnet0 --filter clean-traffic" + guest, "unbind vnet0", "filter undefine x", "filter rollback x", "settings timeout_udp=9", "filter define " + s.file("f.xml", "<filter name='f'/>")} {
 		s.fails(line, "tapgate: the state directory "+s.dir+" is in the hands of the daemon with process id ")
 		s.fails(line, ", which listens at /run/daemon.sock: give that with --socket\n")
 	}

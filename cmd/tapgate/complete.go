@@ -88,6 +88,30 @@ func (t *tool) completePorts(c *cobra.Command, args []string, _ string) ([]strin
 	return ports, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeLease completes a bound port, and then one of its leases that keep accepts.
+func (t *tool) completeLease(keep func(*client.Lease) bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) != 1 {
+			return t.completePort(c, args, typed)
+		}
+		var found []string
+		if ctx, ask := t.completing(c); ask != nil {
+			if list, err := ask.Leases(ctx, args[0]); err == nil {
+				for i := range list.Leases {
+					if l := &list.Leases[i]; keep(l) {
+						found = append(found, cobra.CompletionWithDesc(l.Address, l.Source))
+					}
+				}
+			}
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func anyLease(*client.Lease) bool        { return true }
+func pinnedLease(l *client.Lease) bool   { return l.Pinned }
+func unpinnedLease(l *client.Lease) bool { return !l.Pinned }
+
 // changedNames are the names that the journal has of things of some kinds.
 func (t *tool) changedNames(c *cobra.Command, args []string, kinds ...string) ([]string, cobra.ShellCompDirective) {
 	ctx, ask := t.completing(c)

@@ -275,7 +275,7 @@ func (d *daemon) ready() {
 func (d *daemon) line() string {
 	status := d.agent.Status(context.Background()).Daemon
 	parts := []string{plural(status.Ports[string(datapath.Guarded)], "port") + " guarded"}
-	for _, state := range []datapath.State{agent.Waiting, datapath.Shut} {
+	for _, state := range []datapath.State{agent.LearningState, agent.Waiting, datapath.Shut} {
 		if n := status.Ports[string(state)]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, state))
 		}

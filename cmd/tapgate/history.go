@@ -17,8 +17,8 @@ func newHistoryCommand(t *tool) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "history [PORT|FILTER]",
 		Short: "Show who changed what, and when",
-		Long: `Shows the changes of filters, bindings and settings, the newest first: when, by whom,
-from which text to which, and what came of it. With the name of a port or a filter it
+		Long: `Shows the changes of filters, bindings, settings and of leases by people, the newest
+first: when, by whom, from which text to which, and what came of it. With the name of a port or a filter it
 shows only the changes of that, with "host" those of the host's settings.
 
 The texts of a filter are named by the beginning of their digests, the SHA-256 of the
@@ -156,8 +156,11 @@ func (t *tool) printHistory(entries []client.Entry, wanted *wantedHistory, asJSO
 }
 
 func changeText(e *client.Entry) string {
-	if e.Kind == "settings" {
+	switch {
+	case e.Kind == "settings":
 		return e.Operation + " the host's settings"
+	case e.Address != "":
+		return fmt.Sprintf("%s port %s %s", e.Operation, e.Name, e.Address)
 	}
 	return fmt.Sprintf("%s %s %s", e.Operation, e.Kind, e.Name)
 }

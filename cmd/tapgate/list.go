@@ -20,8 +20,11 @@ how many packets were passed and dropped in each direction.
 
 A port that is bound and whose device is not there is "waiting": the daemon guards it
 as soon as it comes. One that is "shut" passes nothing, since its filter could not be
-put in force. Any other state than "guarded" needs a look: "tapgate bind PORT" binds the
-port again. What is amiss is told below the table.
+put in force. One that is "learning" lets nothing pass but what teaches the address of
+its guest, which the filter asks for and the binding does not give; LEARNED shows such
+addresses, and which there are none of yet ("tapgate leases" tells more). Any other
+state than "guarded" needs a look: "tapgate bind PORT" binds the port again. What is
+amiss is told below the table.
 
 Needs root.`,
 		Example: "  tapgate list\n  tapgate list --json | jq -r '.[] | select(.state != \"guarded\") | .name'",
@@ -56,9 +59,16 @@ func (t *tool) printPorts(ports []client.Port) {
 		return
 	}
 	rows := &table{}
-	rows.add("PORT", "STATE", "FILTER", "MAC", "PARAMETERS", "IN PASSED", "DROPPED", "OUT PASSED", "DROPPED", "CONNECTIONS")
+	learning := slices.ContainsFunc(ports, func(p client.Port) bool { return learnedText(&p) != "" })
+	add := func(learned string, cells ...string) {
+		if learning { // where nothing is learned, nobody misses it
+			cells = slices.Insert(cells, 5, learned)
+		}
+		rows.add(cells...)
+	}
+	add("LEARNED", "PORT", "STATE", "FILTER", "MAC", "PARAMETERS", "IN PASSED", "DROPPED", "OUT PASSED", "DROPPED", "CONNECTIONS")
 	for _, p := range ports {
-		rows.add(p.Name, p.State, p.Filter, p.MAC, orDash(parametersText(p.Parameters)),
+		add(orDash(learnedText(&p)), p.Name, portState(&p), p.Filter, p.MAC, orDash(parametersText(p.Parameters)),
 			fmt.Sprint(p.In.Passed.Packets), fmt.Sprint(p.In.Dropped.Packets),
 			fmt.Sprint(p.Out.Passed.Packets), fmt.Sprint(p.Out.Dropped.Packets), fmt.Sprint(p.Connections))
 	}
@@ -73,6 +83,29 @@ func (t *tool) printPorts(ports []client.Port) {
 			}
 		}
 	}
+}
+
+// portState is the port's state, or that it learns.
+func portState(p *client.Port) string {
+	if p.IsLearning() {
+		return client.LearningState
+	}
+	return p.State
+}
+
+// learnedText are the learned addresses of a port, and what it waits for; "" if it
+// has none to learn.
+func learnedText(p *client.Port) string {
+	parts := slices.Clone(p.Addresses)
+	if l := p.Learning; l != nil {
+		for _, variable := range l.Waiting {
+			parts = append(parts, "no "+variable+" yet")
+		}
+		if l.Offered {
+			parts = append(parts, "offered only")
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func parametersText(params map[string][]string) string {

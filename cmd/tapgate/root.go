@@ -105,6 +105,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
                                                guard a port with it
   tapgate stats vnet0                          which rules have been busy?
   tapgate conntrack vnet0                      who is connected, and by which rule?
+  tapgate leases                               which addresses have the guests learned?
   tapgate watch vnet0                          what is dropped now, and why?`,
 		Args:          onlyCommands,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -131,7 +132,7 @@ Directions are the guest's: "out" is what it sends, "in" is what it receives.`,
 	root.AddCommand(
 		newCheckCommand(t), newLintCommand(t), newFilterCommand(t), newShowCommand(t), newExplainCommand(t), newTestCommand(t),
 		newBindCommand(t), newUnbindCommand(t), newListCommand(t), newStatsCommand(t), newConntrackCommand(t), newWatchCommand(t), newTopCommand(t),
-		newSetsCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDaemonCommand(t), newStatusCommand(t), newDemoCommand(t), newVersionCommand(t),
+		newSetsCommand(t), newLeasesCommand(t), newSettingsCommand(t), newHistoryCommand(t), newDaemonCommand(t), newStatusCommand(t), newDemoCommand(t), newVersionCommand(t),
 	)
 	root.SetHelpCommand(newHelpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -50,9 +50,16 @@ Needs root.`,
 }
 
 func (t *tool) printStats(s *client.Stats, all bool) {
-	fmt.Fprintf(t.stdout, "port %s: %s, filter %s, guest %s", s.Name, s.State, s.Filter, s.MAC)
+	fmt.Fprintf(t.stdout, "port %s: %s, filter %s, guest %s", s.Name, portState(&s.Port), s.Filter, s.MAC)
 	if params := parametersText(s.Parameters); params != "" {
 		fmt.Fprintf(t.stdout, " %s", params)
+	}
+	if s.Learning != nil || len(s.Addresses) > 0 {
+		mode := ""
+		if s.Learning != nil {
+			mode = " by " + s.Learning.Mode
+		}
+		fmt.Fprintf(t.stdout, "\nlearned%s: %s", mode, orDash(learnedText(&s.Port)))
 	}
 	fmt.Fprintf(t.stdout, "\nconnections: %d of %d now, %d opened, %d expired, %d given up for others, %d refused for lack of room; the host's table has %d of %d\n",
 		s.Connections, s.Quota, s.Opened, s.Expired, s.GivenUp, s.Refused, s.Table.Used, s.Table.Size)

@@ -41,6 +41,8 @@ func (host) Ports(context.Context) ([]agent.Port, []error, error) {
 	return []agent.Port{{Port: datapath.Port{Name: "vnet0", State: datapath.Guarded}, In: all, Out: all}}, nil, nil
 }
 
+func (host) Leases(context.Context, string) ([]agent.Lease, []error, error) { return nil, nil, nil }
+
 func (host) Stats(context.Context, string) (*agent.Stats, error) { return &agent.Stats{}, nil }
 
 // exposed are the values of each label of each metric.

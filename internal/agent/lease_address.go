@@ -36,14 +36,14 @@ var impossible = []struct {
 	prefix netip.Prefix
 	what   string
 }{
-	{netip.MustParsePrefix("0.0.0.0/8"), "addresses of no host in particular (RFC 1122 section 3.2.1.3)"},
-	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses"},
-	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses"},
-	{netip.MustParsePrefix("240.0.0.0/4"), "reserved addresses (RFC 1112 section 4)"},
-	{netip.MustParsePrefix("::/128"), "the unspecified address"},
-	{netip.MustParsePrefix("::1/128"), "the loopback address"},
-	{netip.MustParsePrefix("::ffff:0:0/96"), "IPv4 addresses; write them as such"},
-	{netip.MustParsePrefix("ff00::/8"), "multicast addresses"},
+	{netip.MustParsePrefix("0.0.0.0/8"), "are addresses of no host in particular (RFC 1122 section 3.2.1.3)"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "are loopback addresses"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "are multicast addresses"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "are reserved addresses (RFC 1112 section 4)"},
+	{netip.MustParsePrefix("::/128"), "is the unspecified address"},
+	{netip.MustParsePrefix("::1/128"), "is the loopback address"},
+	{netip.MustParsePrefix("::ffff:0:0/96"), "are IPv4 addresses; write them as such"},
+	{netip.MustParsePrefix("ff00::/8"), "are multicast addresses"},
 }
 
 // CheckAddress says why a guest cannot have an address.
@@ -58,7 +58,7 @@ func CheckAddress(p netip.Prefix) error {
 	}
 	for _, no := range impossible {
 		if p.Overlaps(no.prefix) {
-			return invalidLease("%s cannot be a guest's: %s are %s", addressText(p), no.prefix, no.what)
+			return invalidLease("%s cannot be a guest's: %s %s", addressText(p), no.prefix, no.what)
 		}
 	}
 	return nil

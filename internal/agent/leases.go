@@ -69,6 +69,18 @@ func (g *guest) counts(l *learn.Lease) bool {
 	return g.mode != learn.None || l.Source == learn.Operator || l.Pinned
 }
 
+// inUse are the addresses in use, in order.
+func (g *guest) inUse() []string {
+	var list []string
+	for _, l := range g.leases {
+		if shown := g.show(l); shown.InUse {
+			list = append(list, shown.Text())
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // find is the place of an address among the leases. The error says which there are.
 func (g *guest) find(address netip.Prefix) (int, error) {
 	at := slices.IndexFunc(g.leases, func(l learn.Lease) bool { return l.Address == address })
@@ -233,22 +245,20 @@ func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, ch
 		if err != nil {
 			return err
 		}
+		before := g.inUse()
 		op, err := change(g, done)
 		if err != nil {
 			return err
 		}
-		before := done.What == "deleted" && g.show(done.Lease.Lease).InUse
 		done.Lease = g.show(done.Lease.Lease)
+		done.Lease.InUse = done.Lease.InUse && done.What != "deleted"
 		done.PortChange = PortChange{Port: port, Result: PortUnchanged}
 		if done.What == "unchanged" {
 			return nil
 		}
-		if done.Lease.InUse || before {
+		if !slices.Equal(g.inUse(), before) {
 			done.PortChange.Result = PortSkipped
 			done.PortChange.Detail = fmt.Sprintf("it enforces what it did before; \"tapgate bind %s\" puts the change in force", port)
-		}
-		if done.What == "deleted" {
-			done.Lease.InUse = false
 		}
 		return u.ChangeLeases(store.LeaseEdit{Operation: op, Port: port, Address: done.Lease.Address}, g.key, g.leases, nil)
 	})

@@ -85,7 +85,33 @@ func (a *Agent) Ports(ctx context.Context) (list []Port, faults []error, err err
 		}
 	}
 	slices.SortFunc(list, func(a, b Port) int { return cmp.Compare(a.Name, b.Name) })
-	return list, faults, nil
+	leases, unread, err := a.Leases(ctx, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	addresses := addressesInUse(leases)
+	for i := range list {
+		list[i].Addresses = addresses[list[i].Name]
+	}
+	return list, append(faults, unread...), nil
+}
+
+// addressesInUse are those of leases by port.
+func addressesInUse(leases []Lease) map[string][]string {
+	in := map[string][]string{}
+	for i := range leases {
+		if l := &leases[i]; l.InUse {
+			in[l.Port] = append(in[l.Port], l.Text())
+		}
+	}
+	return in
+}
+
+// IsLearning tells whether nothing passes but what teaches the guest's addresses,
+// since not one of them is known.
+func (p *Port) IsLearning() bool {
+	return p.State == LearningState ||
+		p.State == datapath.Guarded && p.Learning != nil && len(p.Learning.Waiting) > 0 && len(p.Learning.Waiting) == len(p.Learning.Wants)
 }
 
 // describe fills in what a port should enforce.
@@ -139,8 +165,13 @@ func (a *Agent) Stats(ctx context.Context, port string) (*Stats, error) {
 		shown.Bound = !isNotFound(err)
 		return nil
 	})
-	shown.Default = shown.Default && !shown.Bound
-	return shown, err
+	if shown.Default = shown.Default && !shown.Bound; err != nil || !shown.Bound {
+		return shown, err
+	}
+	if leases, _, err := a.Leases(ctx, port); err == nil {
+		shown.Addresses = addressesInUse(leases)[port]
+	}
+	return shown, nil
 }
 
 // Connections are those of a port, in no order.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,10 +24,15 @@ var (
 	portUnguardedDesc = prometheus.NewDesc("tapgate_port_unguarded",
 		"1 if a port is bound and its device is there, but not guarded; for port \"other\" the number of such ports.", []string{"port"}, nil)
 
+	portLearningDesc = prometheus.NewDesc("tapgate_port_learning",
+		"1 if a port waits for an address of its guest, and lets pass only what teaches it; for port \"other\" the number of such ports.", []string{"port"}, nil)
+
 	portsDesc = prometheus.NewDesc("tapgate_ports",
 		"Ports by state.", []string{"state"}, nil)
 	unguardedDesc = prometheus.NewDesc("tapgate_unguarded_ports",
 		"Ports that are bound and whose device is there, but that are not guarded.", nil, nil)
+	leasesDesc = prometheus.NewDesc("tapgate_leases",
+		"Addresses of guests that are in use, by what they were learned from.", []string{"source"}, nil)
 	faultsDesc = prometheus.NewDesc("tapgate_faults",
 		"What needs somebody's attention: ports that do not enforce what they should, what cannot be read of ports and bindings, and the daemon's own.", []string{"of"}, nil)
 	readyDesc = prometheus.NewDesc("tapgate_ready",
@@ -65,8 +71,8 @@ func newCollector(o Options) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		packetsDesc, bytesDesc, droppedDesc, invalidDesc, openedDesc,
-		connectionsDesc, limitDesc, portFaultDesc, portUnguardedDesc,
-		portsDesc, unguardedDesc, faultsDesc, readyDesc, tableDesc, tableLimitDesc,
+		connectionsDesc, limitDesc, portFaultDesc, portUnguardedDesc, portLearningDesc,
+		portsDesc, unguardedDesc, leasesDesc, faultsDesc, readyDesc, tableDesc, tableLimitDesc,
 		scrapeErrorDesc, scrapeErrorsDesc, scrapeSecondsDesc,
 	} {
 		ch <- d
@@ -128,8 +134,14 @@ func (c *collector) look() (list []prometheus.Metric, err error) {
 			gauge(limitDesc, float64(row.limit), row.port),
 			gauge(portFaultDesc, float64(row.faults), row.port),
 			gauge(portUnguardedDesc, float64(row.unguarded), row.port),
+			gauge(portLearningDesc, float64(row.learning), row.port),
 		)
 	}
+	leases, _, err := c.options.Source.Leases(ctx, "") // what cannot be read, Ports has told
+	if err != nil {
+		return list, err
+	}
+	list = append(list, leaseMetrics(leases)...)
 	table, err := c.table(ctx, ports)
 	if table != nil {
 		list = append(list, gauge(tableDesc, float64(table.Used)), gauge(tableLimitDesc, float64(table.Size)))
@@ -142,7 +154,7 @@ func isReady(s agent.Status) bool { return s.Daemon != nil && s.Daemon.Ready }
 func portMetrics(ports []agent.Port) (list []prometheus.Metric) {
 	in, unguarded := map[string]int{}, 0
 	for i := range ports {
-		in[nameState(ports[i].State).name]++
+		in[stateOf(&ports[i]).name]++
 		if isUnguarded(&ports[i]) {
 			unguarded++
 		}
@@ -151,6 +163,23 @@ func portMetrics(ports []agent.Port) (list []prometheus.Metric) {
 		list = append(list, gauge(portsDesc, float64(in[s.name]), s.name))
 	}
 	return append(list, gauge(portsDesc, float64(in[other]), other), gauge(unguardedDesc, float64(unguarded)))
+}
+
+func leaseMetrics(leases []agent.Lease) (list []prometheus.Metric) {
+	of := map[string]int{}
+	for i := range leases {
+		source := other
+		if slices.Contains(sources, leases[i].Source) {
+			source = string(leases[i].Source)
+		}
+		if leases[i].InUse {
+			of[source]++
+		}
+	}
+	for _, source := range sources {
+		list = append(list, gauge(leasesDesc, float64(of[string(source)]), string(source)))
+	}
+	return append(list, gauge(leasesDesc, float64(of[other]), other))
 }
 
 func faultMetrics(status agent.Status, ports []agent.Port, unread int) []prometheus.Metric {
@@ -173,7 +202,7 @@ func faultMetrics(status agent.Status, ports []agent.Port, unread int) []prometh
 // table asks any guarded port for the table that all share.
 func (c *collector) table(ctx context.Context, ports []agent.Port) (*datapath.TableUse, error) {
 	for i := range ports {
-		if ports[i].State != datapath.Guarded {
+		if ports[i].State != datapath.Guarded && ports[i].State != agent.LearningState {
 			continue
 		}
 		stats, err := c.options.Source.Stats(ctx, ports[i].Name)

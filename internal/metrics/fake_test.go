@@ -9,6 +9,7 @@ import (
 
 	"tapgate/internal/agent"
 	"tapgate/internal/datapath"
+	"tapgate/internal/learn"
 	"tapgate/internal/packet"
 	"tapgate/internal/settings"
 	"tapgate/internal/verdict"
@@ -21,6 +22,7 @@ type fake struct {
 	faults []error
 	daemon *agent.DaemonStatus
 	table  datapath.TableUse
+	leases []agent.Lease
 	err    error
 	before func()
 
@@ -50,6 +52,15 @@ func (f *fake) Stats(_ context.Context, port string) (*agent.Stats, error) {
 	return &agent.Stats{Table: f.table}, nil
 }
 
+func (f *fake) Leases(context.Context, string) ([]agent.Lease, []error, error) {
+	return f.leases, nil, nil
+}
+
+// lease is one that was learned from something.
+func lease(source learn.Source, inUse bool) agent.Lease {
+	return agent.Lease{Lease: learn.Lease{Source: source}, InUse: inUse}
+}
+
 func (f *fake) set(ports ...agent.Port) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,7 +78,8 @@ func counted(name string, n uint64) agent.Port {
 	return p
 }
 
-// example is a host with a busy port and one that lost its programs.
+// example is a host with a busy port, one that lost its programs, and one that has
+// nothing learned yet.
 func example() *fake {
 	busy := port("vnet0", datapath.Guarded)
 	busy.MAC = "52:54:00:00:00:01"
@@ -84,8 +96,11 @@ func example() *fake {
 	busy.Settings = settings.Values{{Name: "CTRL_MAX_CONNECTIONS", Value: "100", From: settings.ByPort}}
 	removed := port("vnet1", datapath.Unguarded)
 	removed.Fault = "somebody took the program off"
+	learning := port("vnet2", datapath.Guarded)
+	learning.Learning = &agent.Learning{Mode: "any", Wants: []string{"IP"}, Waiting: []string{"IP"}}
 	return &fake{
-		ports: []agent.Port{busy, removed},
+		ports:  []agent.Port{busy, removed, learning},
+		leases: []agent.Lease{lease(learn.DHCP, true), lease(learn.DHCP, true), lease(learn.DHCP, false), lease(learn.ARP, true), lease("crystal", true)},
 		daemon: &agent.DaemonStatus{Ready: true, Faults: []string{
 			"the journal has a damaged line",
 		}},

@@ -21,6 +21,7 @@ type Source interface {
 	Status(ctx context.Context) agent.Status
 	Ports(ctx context.Context) (list []agent.Port, faults []error, err error)
 	Stats(ctx context.Context, port string) (*agent.Stats, error)
+	Leases(ctx context.Context, port string) (list []agent.Lease, faults []error, err error)
 }
 
 var _ Source = agent.Service(nil)

@@ -263,9 +263,12 @@ func TestAFailureIsSeen(t *testing.T) {
 func TestTheTableIsAskedOfAPortThatIsThere(t *testing.T) {
 	f := example()
 	f.ports = append([]agent.Port{port("vanished", datapath.Guarded)}, f.ports...)
-	m, _ := newTest(t, f)
-	if text := exposition(t, m); !strings.Contains(text, "\ntapgate_host_connections 75\n") {
-		t.Errorf("no table in\n%s", text)
+	for _, ports := range [][]agent.Port{f.ports, {port("learning", agent.LearningState)}} {
+		f.ports = ports
+		m, _ := newTest(t, f)
+		if text := exposition(t, m); !strings.Contains(text, "\ntapgate_host_connections 75\n") {
+			t.Errorf("no table in\n%s", text)
+		}
 	}
 }
 
@@ -276,7 +279,7 @@ func TestWhatCountsAsUnguarded(t *testing.T) {
 	byDefault.Bound, byDefault.Default = false, true
 	f := &fake{ports: []agent.Port{
 		port("guarded", datapath.Guarded), port("half", datapath.HalfSwapped), port("gone", datapath.DeviceGone),
-		port("elsewhere", datapath.Elsewhere), port("foreign", datapath.Foreign), unbound, byDefault,
+		port("elsewhere", datapath.Elsewhere), port("foreign", datapath.Foreign), unbound, byDefault, port("learning", agent.LearningState),
 	}}
 	m, _ := newTest(t, f)
 	var got []string
@@ -288,6 +291,30 @@ func TestWhatCountsAsUnguarded(t *testing.T) {
 	want := []string{"tapgate_port_unguarded{port=\"default\"} 1\n", "tapgate_port_unguarded{port=\"foreign\"} 1\n"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("unguarded (-want +got):\n%s", diff)
+	}
+}
+
+// A port learns as long as not one of the addresses that it wants is known.
+func TestWhatCountsAsLearning(t *testing.T) {
+	learning := func(name string, state datapath.State, waiting ...string) agent.Port {
+		p := port(name, state)
+		p.Learning = &agent.Learning{Mode: "any", Wants: []string{"IP", "IPV6"}, Waiting: waiting}
+		return p
+	}
+	f := &fake{ports: []agent.Port{
+		port("told", agent.LearningState), learning("waits", datapath.Guarded, "IP", "IPV6"), learning("half", datapath.Guarded, "IPV6"),
+		learning("knows", datapath.Guarded), learning("shut", datapath.Shut, "IP", "IPV6"), port("guarded", datapath.Guarded),
+	}}
+	m, _ := newTest(t, f)
+	text := exposition(t, m)
+	for _, want := range []string{
+		`tapgate_port_learning{port="told"} 1`, `tapgate_port_learning{port="waits"} 1`, `tapgate_port_learning{port="half"} 0`, `tapgate_port_learning{port="knows"} 0`,
+		`tapgate_port_learning{port="shut"} 0`, `tapgate_port_learning{port="guarded"} 0`,
+		`tapgate_ports{state="learning"} 2`, `tapgate_ports{state="guarded"} 3`, "tapgate_unguarded_ports 0",
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }
 

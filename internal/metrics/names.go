@@ -3,6 +3,7 @@ package metrics
 import (
 	"tapgate/internal/agent"
 	"tapgate/internal/datapath"
+	"tapgate/internal/learn"
 	"tapgate/internal/packet"
 	"tapgate/internal/verdict"
 )
@@ -57,6 +58,7 @@ type stateName struct {
 
 var states = []stateName{
 	{datapath.Guarded, "guarded", true},
+	{agent.LearningState, "learning", true}, // nothing passes but what teaches
 	{datapath.HalfSwapped, "half_swapped", true},
 	{datapath.Unguarded, "unguarded", false},
 	{datapath.DeviceGone, "device_gone", true}, // nothing passes a device that is not there
@@ -76,6 +78,19 @@ func nameState(s datapath.State) stateName {
 		}
 	}
 	return stateName{s, other, false}
+}
+
+// stateOf is the state of a port, which may learn while it is guarded.
+func stateOf(p *agent.Port) stateName {
+	if p.IsLearning() {
+		return nameState(agent.LearningState)
+	}
+	return nameState(p.State)
+}
+
+// sources are the values of the label source of leases.
+var sources = []learn.Source{
+	learn.ARP, learn.IPv4, learn.IPv6, learn.ND, learn.Offer, learn.DHCP, learn.DHCPv6, learn.DHCPv6Prefix, learn.Operator,
 }
 
 var results = []agent.PortResult{agent.PortUpdated, agent.PortUnchanged, agent.PortWaiting, agent.PortFailed}

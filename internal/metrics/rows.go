@@ -7,7 +7,7 @@ import (
 )
 
 // gauges are what holds of a port, or of several, now.
-type gauges struct{ connections, limit, faults, unguarded uint64 }
+type gauges struct{ connections, limit, faults, unguarded, learning uint64 }
 
 func gaugesOf(p *agent.Port) gauges {
 	g := gauges{
@@ -21,12 +21,15 @@ func gaugesOf(p *agent.Port) gauges {
 	if isUnguarded(p) {
 		g.unguarded = 1
 	}
+	if p.IsLearning() {
+		g.learning = 1
+	}
 	return g
 }
 
 // isUnguarded tells whether a port should be guarded and could be, and is not.
 func isUnguarded(p *agent.Port) bool {
-	return (p.Bound || p.Default) && !nameState(p.State).covered
+	return (p.Bound || p.Default) && !stateOf(p).covered
 }
 
 func (g *gauges) add(o gauges) {
@@ -34,6 +37,7 @@ func (g *gauges) add(o gauges) {
 	g.limit += o.limit
 	g.faults += o.faults
 	g.unguarded += o.unguarded
+	g.learning += o.learning
 }
 
 // A row is all series with one value of the label port.
