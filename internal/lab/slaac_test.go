@@ -68,7 +68,9 @@ func TestAnAddressInUseIsNotTaken(t *testing.T) {
 	}
 	// The guest asks for its link-local address; another one asks too.
 	own := LinkLocal(guest.MAC)
-	asks := func(frame []byte) bool { return len(frame) >= 78 && frame[54] == 135 && [16]byte(frame[62:78]) == own.As16() }
+	asks := func(frame []byte) bool {
+		return len(frame) >= 78 && frame[54] == 135 && [16]byte(frame[62:78]) == own.As16()
+	}
 	if _, err := neighbour.Receive(within(t, 5*time.Second), asks); err != nil {
 		t.Fatal(err)
 	}
