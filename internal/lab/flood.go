@@ -26,6 +26,7 @@ const (
 	icmpChecksum  = 36
 	icmpID        = 38
 	udpChecksum   = 40
+	udpPayload    = 42
 	tcpChecksum   = 50
 )
 

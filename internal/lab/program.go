@@ -30,12 +30,28 @@ type Program struct {
 type lockedBuffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
+	// grew is closed, and made anew, when something is written.
+	grew chan struct{}
 }
 
 func (b *lockedBuffer) Write(text []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.grew != nil {
+		close(b.grew)
+		b.grew = nil
+	}
 	return b.buffer.Write(text)
+}
+
+// growing gives what is there, and what is closed when there is more.
+func (b *lockedBuffer) growing() (string, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.grew == nil {
+		b.grew = make(chan struct{})
+	}
+	return b.buffer.String(), b.grew
 }
 
 func (b *lockedBuffer) String() string {
@@ -48,6 +64,13 @@ func (b *lockedBuffer) String() string {
 // command may have an environment, a directory and files, but has not been started, and its output
 // is the Program's.
 func (l *Lab) Run(guest *Guest, cmd *exec.Cmd) (*Program, error) {
+	return l.run(guest.Namespace, cmd)
+}
+
+// RunOnHost is Run for a program that runs where the ports are.
+func (l *Lab) RunOnHost(cmd *exec.Cmd) (*Program, error) { return l.run(l.Host, cmd) }
+
+func (l *Lab) run(ns *Namespace, cmd *exec.Cmd) (*Program, error) {
 	p := &Program{name: cmd.Args[0], cmd: cmd, ended: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &p.output
@@ -56,15 +79,15 @@ func (l *Lab) Run(guest *Guest, cmd *exec.Cmd) (*Program, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// A child that leaves its group may hold the output open.
 	cmd.WaitDelay = programEnd
-	if err := guest.Do(cmd.Start); err != nil {
-		return nil, fmt.Errorf("run %s in %s: %w", p.name, guest.name, err)
+	if err := ns.Do(cmd.Start); err != nil {
+		return nil, fmt.Errorf("run %s in %s: %w", p.name, ns.name, err)
 	}
 	run := func() {
 		p.err = cmd.Wait()
 		close(p.ended)
 	}
 	if err := l.serve(run, p.Stop); err != nil {
-		return nil, fmt.Errorf("run %s in %s: %w", p.name, guest.name, err)
+		return nil, fmt.Errorf("run %s in %s: %w", p.name, ns.name, err)
 	}
 	return p, nil
 }
@@ -92,6 +115,38 @@ func (p *Program) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w, having printed:\n%s", p.name, ctx.Err(), p.Output())
 	}
+}
+
+// Says returns when the program has printed a text since the mark, which is what Mark gave before, or
+// 0 for all that it has printed.
+func (p *Program) Says(ctx context.Context, text string, mark int) error {
+	for {
+		said, grew := p.output.growing()
+		if strings.Contains(said[mark:], text) {
+			return nil
+		}
+		select {
+		case <-grew:
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not say %q: %w; it has said:\n%s", p.name, text, ctx.Err(), said)
+		case <-p.ended:
+			if said = p.Output(); strings.Contains(said[mark:], text) {
+				return nil
+			}
+			return fmt.Errorf("%s has ended and did not say %q, but:\n%s", p.name, text, said)
+		}
+	}
+}
+
+// Mark is how much the program has printed so far.
+func (p *Program) Mark() int { return len(p.Output()) }
+
+// Signal sends a signal to the program itself.
+func (p *Program) Signal(signal syscall.Signal) error {
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		return fmt.Errorf("send %s to %s: %w", signal, p.name, err)
+	}
+	return nil
 }
 
 // Output is what the program has printed so far, on either stream.
