@@ -102,7 +102,7 @@ type Agent struct {
 	changes sync.Mutex
 	// devicesSeen are the devices that the last look found.
 	devicesSeen map[string]device.Device
-	learners    *learners
+	learners    *learnerSet
 	// shared is what others may read meanwhile.
 	shared struct {
 		sync.Mutex

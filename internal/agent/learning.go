@@ -14,8 +14,8 @@ import (
 	"tapgate/nwfilter/binding"
 )
 
-// learners find out which addresses guests have, each those of one port.
-type learners struct {
+// learnerSet are the learners of all ports.
+type learnerSet struct {
 	mu    sync.Mutex
 	ports map[string]*learner
 	// taught are ports of which something was learned that is not kept yet, or not
@@ -52,8 +52,8 @@ const (
 	holdFrames = 16
 )
 
-func newLearners() *learners {
-	return &learners{ports: map[string]*learner{}, taught: map[string]bool{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
+func newLearners() *learnerSet {
+	return &learnerSet{ports: map[string]*learner{}, taught: map[string]bool{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
 }
 
 // tell puts a word into a channel that has room for one.
@@ -167,7 +167,7 @@ func (a *Agent) observed(ctx context.Context, d Datapath, o *datapath.Observatio
 }
 
 // note wakes who has to do with an event.
-func (ls *learners) note(port string, event learn.Event) {
+func (ls *learnerSet) note(port string, event learn.Event) {
 	if event.Changed || event.Renewed {
 		ls.taught[port] = true
 		tell(ls.wake)
@@ -223,7 +223,7 @@ func (a *Agent) teach(ctx context.Context, d Datapath) {
 }
 
 // take gives the ports that something was learned of.
-func (ls *learners) take() (ports []string) {
+func (ls *learnerSet) take() (ports []string) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for port := range ls.taught {
@@ -255,7 +255,7 @@ func (a *Agent) keepLeases(ctx context.Context, ports []string) {
 }
 
 // release gives what is held of a port whose policy is there now.
-func (ls *learners) release(port string) (held []heldFrame) {
+func (ls *learnerSet) release(port string) (held []heldFrame) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if l := ls.ports[port]; l != nil {
@@ -311,7 +311,7 @@ func (a *Agent) expireAt(now time.Time) {
 }
 
 // next is when the next lease ends; zero for never.
-func (ls *learners) next() (next time.Time) {
+func (ls *learnerSet) next() (next time.Time) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for _, l := range ls.ports {

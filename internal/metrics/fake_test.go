@@ -97,7 +97,7 @@ func example() *fake {
 	removed := port("vnet1", datapath.Unguarded)
 	removed.Fault = "somebody took the program off"
 	learning := port("vnet2", datapath.Guarded)
-	learning.Learning = &agent.Learning{Mode: "any", Wants: []string{"IP"}, Waiting: []string{"IP"}}
+	learning.Learning = &datapath.Learning{Mode: "any", Wants: []string{"IP"}, Waiting: []string{"IP"}}
 	return &fake{
 		ports:  []agent.Port{busy, removed, learning},
 		leases: []agent.Lease{lease(learn.DHCP, true), lease(learn.DHCP, true), lease(learn.DHCP, false), lease(learn.ARP, true), lease("crystal", true)},

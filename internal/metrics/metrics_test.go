@@ -298,7 +298,7 @@ func TestWhatCountsAsUnguarded(t *testing.T) {
 func TestWhatCountsAsLearning(t *testing.T) {
 	learning := func(name string, state datapath.State, waiting ...string) agent.Port {
 		p := port(name, state)
-		p.Learning = &agent.Learning{Mode: "any", Wants: []string{"IP", "IPV6"}, Waiting: waiting}
+		p.Learning = &datapath.Learning{Mode: "any", Wants: []string{"IP", "IPV6"}, Waiting: waiting}
 		return p
 	}
 	f := &fake{ports: []agent.Port{
