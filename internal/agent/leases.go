@@ -136,24 +136,33 @@ func (a *Agent) Leases(ctx context.Context, port string) (list []Lease, faults [
 		if err != nil {
 			return err
 		}
-		asker := newAsker(v)
-		for _, b := range bindings {
-			g := &guest{Binding: b, key: store.LeaseKey(b)}
-			if g.leases, err = v.Leases(g.key); err != nil {
-				faults = append(faults, fmt.Errorf("port %s: %w", b.Port, err))
-				continue
-			}
-			if len(g.leases) == 0 {
-				continue
-			}
-			g.asks = asker.of(b)
-			for _, l := range g.leases {
-				list = append(list, g.show(l))
-			}
-		}
+		var unread []error
+		list, unread = leasesOf(v, bindings)
+		faults = append(faults, unread...)
 		return nil
 	})
 	return list, faults, err
+}
+
+// leasesOf are the leases of bound ports; faults tell of those that cannot be read.
+func leasesOf(v *store.View, bindings []*binding.Binding) (list []Lease, faults []error) {
+	asker := newAsker(v)
+	for _, b := range bindings {
+		g := &guest{Binding: b, key: store.LeaseKey(b)}
+		var err error
+		if g.leases, err = v.Leases(g.key); err != nil {
+			faults = append(faults, fmt.Errorf("port %s: %w", b.Port, err))
+			continue
+		}
+		if len(g.leases) == 0 {
+			continue
+		}
+		g.asks = asker.of(b)
+		for _, l := range g.leases {
+			list = append(list, g.show(l))
+		}
+	}
+	return list, faults
 }
 
 // AddLease gives the guest of a port an address, until its end if it has one. A

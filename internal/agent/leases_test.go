@@ -114,6 +114,16 @@ func TestLeasesAreListed(t *testing.T) {
 	k.has("vnet0", "vnet0 10.0.0.5 dhcp, vnet0 10.0.0.20 arp, vnet0 2001:db8::5 nd")
 }
 
+func TestPortsHaveTheirAddresses(t *testing.T) {
+	k := learners(t)
+	k.keep(k.storeBinding("vnet0", "four"), leased("10.0.0.20", learn.ARP, 0), leased("10.0.0.5", learn.DHCP, -time.Second), leased("10.0.0.6", learn.DHCP, time.Hour))
+	k.storeBinding("vnet1x", "four")
+	ports, faults, err := k.Ports(t.Context())
+	if err != nil || len(faults) > 0 || len(ports) != 2 || fmt.Sprint(ports[0].Addresses) != "[10.0.0.6 10.0.0.20]" || ports[1].Addresses != nil {
+		t.Errorf("%+v, %v, %v", ports, faults, err)
+	}
+}
+
 func TestLeasesThatCannotBeReadAreTold(t *testing.T) {
 	k := learners(t)
 	b := k.storeBinding("vnet0", "four")

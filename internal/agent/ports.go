@@ -49,7 +49,17 @@ func (a *Agent) Ports(ctx context.Context) (list []Port, faults []error, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	bindings, faults, err := a.Bindings(ctx)
+	var bindings []*binding.Binding
+	var leases []Lease
+	err = a.store.View(ctx, func(v *store.View) error {
+		if bindings, faults, err = v.Bindings(); err != nil {
+			return err
+		}
+		var unread []error
+		leases, unread = leasesOf(v, bindings)
+		faults = append(faults, unread...)
+		return nil
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,15 +95,11 @@ func (a *Agent) Ports(ctx context.Context) (list []Port, faults []error, err err
 		}
 	}
 	slices.SortFunc(list, func(a, b Port) int { return cmp.Compare(a.Name, b.Name) })
-	leases, unread, err := a.Leases(ctx, "")
-	if err != nil {
-		return nil, nil, err
-	}
 	addresses := addressesInUse(leases)
 	for i := range list {
 		list[i].Addresses = addresses[list[i].Name]
 	}
-	return list, append(faults, unread...), nil
+	return list, faults, nil
 }
 
 // addressesInUse are those of leases by port.

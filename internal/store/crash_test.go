@@ -176,6 +176,7 @@ func (k kept) check(from int) (entries []Entry) {
 		_, bindingFaults, err := v.Bindings()
 		k.expect(err, "")
 		all, journalFaults, err := v.History()
+		k.expect(err, "")
 		if faults := slices.Concat(filterFaults, bindingFaults, journalFaults); len(faults) > 0 {
 			k.Errorf("faults: %v", faults)
 		}
