@@ -50,12 +50,18 @@ func (h *learningHost) ask(config lab.DHCPClientConfig) *lab.Program {
 	return p
 }
 
-// gets waits until the guest has an address.
+// gets waits until the guest has an address, and a route with it: dhcpcd sets that by itself, afterwards.
 func (h *learningHost) gets(p *lab.Program, match func(netip.Addr) bool) netip.Addr {
 	h.Helper()
 	address, err := h.client.WaitAddress(h.within(20*time.Second), match)
 	if err != nil {
 		h.Fatalf("%v; the client printed:\n%s\nthe daemon:\n%s", err, p.Output(), h.log)
+	}
+	if address.Is4() {
+		h.eventually("the guest has a route", func() bool {
+			_, err := h.client.Links().RouteGet(h.Neighbour.IPv4.AsSlice())
+			return err == nil
+		})
 	}
 	return address
 }

@@ -34,20 +34,22 @@ func DHCPReply(srcMAC net.HardwareAddr, from netip.Addr, client net.HardwareAddr
 	return UDPFrame(srcMAC, Broadcast, netip.AddrPortFrom(from, DHCPServerPort), netip.AddrPortFrom(everybody, DHCPClientPort), message.ToBytes())
 }
 
-// DHCPFlood is a stream of DHCPDISCOVERs, each with a transaction id of its own.
+// DHCPFlood is a stream of DHCPDISCOVERs, each with a transaction id of its own. They go to the bridge,
+// which passes them to nobody, so that what is tried is the guest's port and not everybody's patience.
 func DHCPFlood(from *Guest) *Flood {
 	const xid = udpPayload + 4
 	frame := DHCPRequest(from.MAC, dhcpv4.MessageTypeDiscover, dhcpv4.WithTransactionID(dhcpv4.TransactionID{}))
+	copy(frame, bridgeMAC)
 	return &Flood{from, frame, func(i uint32, frame []byte) {
 		setNumber(frame, xid, uint16(i>>16), udpChecksum)
 		setNumber(frame, xid+2, uint16(i), udpChecksum)
 	}}
 }
 
-// ARPFlood is a stream of claims: each tells everybody of another address that is the guest's.
+// ARPFlood is a stream of claims: each tells of another address that is the guest's. They go to the bridge.
 func ARPFlood(from *Guest) *Flood {
 	const sender, target = 28, 38
-	frame := ARPFrame(from.MAC, Broadcast, 1, from.MAC, Spoofed.Addr(), make([]byte, 6), Spoofed.Addr())
+	frame := ARPFrame(from.MAC, bridgeMAC, 1, from.MAC, Spoofed.Addr(), make([]byte, 6), Spoofed.Addr())
 	return &Flood{from, frame, func(i uint32, frame []byte) {
 		binary.BigEndian.PutUint16(frame[sender+2:], uint16(i))
 		binary.BigEndian.PutUint16(frame[target+2:], uint16(i))
