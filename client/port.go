@@ -119,13 +119,6 @@ type Port struct {
 	Fault string `json:"fault,omitempty"`
 }
 
-// IsLearning tells whether nothing passes but what teaches the guest's addresses,
-// since not one of them is known.
-func (p *Port) IsLearning() bool {
-	return p.State == LearningState ||
-		p.State == Guarded && p.Learning != nil && len(p.Learning.Waiting) > 0 && len(p.Learning.Waiting) == len(p.Learning.Wants)
-}
-
 // PortList are ports by name.
 type PortList struct {
 	Ports []Port `json:"ports"`

@@ -12,6 +12,7 @@ import (
 	"tapgate/internal/datapath"
 	"tapgate/internal/eval"
 	"tapgate/internal/ipset"
+	"tapgate/internal/learn"
 	"tapgate/internal/packet"
 	"tapgate/internal/policy"
 )
@@ -221,12 +222,9 @@ func decide(e *eval.Evaluator, learner *eval.Learner, f *sentFrame, now int64) (
 }
 
 // addresses are those that were learned.
-func addresses(learner *eval.Learner) (texts []string) {
+func addresses(learner *eval.Learner) []string {
 	if learner == nil {
 		return nil
 	}
-	for _, l := range learner.Leases() {
-		texts = append(texts, l.Text())
-	}
-	return texts
+	return learn.Texts(learner.Leases())
 }

@@ -100,10 +100,10 @@ func (h *learningHost) leases(port string) map[string]learnedLease {
 	if err := h.Host.Do(command.Run); err != nil {
 		h.Fatalf("tapgate leases: %v: %s", err, &said)
 	}
-	var list struct{ Leases []learnedLease }
+	var list []learnedLease
 	h.must(json.Unmarshal(out.Bytes(), &list))
 	leases := map[string]learnedLease{}
-	for _, l := range list.Leases {
+	for _, l := range list {
 		leases[l.Address] = l
 	}
 	return leases

@@ -97,7 +97,7 @@ func TestLeasesAreChangedByPeople(t *testing.T) {
 	s := newSession(t)
 	s.bound("vnet0", "dhcp", leaseText("10.0.0.20/32", "dhcp", inAnHour()))
 	s.ok("bind vnet2 --filter clean-traffic" + guest)
-	skipped := "note: port vnet0: it enforces what it did before; \"tapgate bind vnet0\" puts the change in force\n"
+	skipped := "note: port vnet0: it is not guarded now; it has this once it is bound\n"
 	for _, step := range []struct{ line, says, note, then string }{
 		{"leases add vnet0 10.0.0.5", "port vnet0: lease of 10.0.0.5 added\n", skipped, "vnet0 10.0.0.5 operator - … never yes\nvnet0 10.0.0.20 dhcp - … in 60m yes"},
 		{"leases add vnet0 10.0.0.5 --for 3d", "port vnet0: lease of 10.0.0.5 replaced, ends in 3d\n", "", "vnet0 10.0.0.5 operator - … in 3d yes\nvnet0 10.0.0.20 dhcp - … in 60m yes"},
@@ -188,7 +188,7 @@ func TestPortsThatLearn(t *testing.T) {
 		return p
 	}
 	ports := []client.Port{
-		port("nothing", "guarded", func(p *client.Port) {
+		port("nothing", "learning", func(p *client.Port) {
 			p.Learning = &client.Learning{Mode: "any", Wants: []string{"IP"}, Waiting: []string{"IP"}}
 		}),
 		port("told", "learning", func(p *client.Port) {

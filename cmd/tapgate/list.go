@@ -68,7 +68,7 @@ func (t *tool) printPorts(ports []client.Port) {
 	}
 	add("LEARNED", "PORT", "STATE", "FILTER", "MAC", "PARAMETERS", "IN PASSED", "DROPPED", "OUT PASSED", "DROPPED", "CONNECTIONS")
 	for _, p := range ports {
-		add(orDash(learnedText(&p)), p.Name, portState(&p), p.Filter, p.MAC, orDash(parametersText(p.Parameters)),
+		add(orDash(learnedText(&p)), p.Name, p.State, p.Filter, p.MAC, orDash(parametersText(p.Parameters)),
 			fmt.Sprint(p.In.Passed.Packets), fmt.Sprint(p.In.Dropped.Packets),
 			fmt.Sprint(p.Out.Passed.Packets), fmt.Sprint(p.Out.Dropped.Packets), fmt.Sprint(p.Connections))
 	}
@@ -83,14 +83,6 @@ func (t *tool) printPorts(ports []client.Port) {
 			}
 		}
 	}
-}
-
-// portState is the port's state, or that it learns.
-func portState(p *client.Port) string {
-	if p.IsLearning() {
-		return client.LearningState
-	}
-	return p.State
 }
 
 // learnedText are the learned addresses of a port, and what it waits for; "" if it

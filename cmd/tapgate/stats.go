@@ -50,7 +50,7 @@ Needs root.`,
 }
 
 func (t *tool) printStats(s *client.Stats, all bool) {
-	fmt.Fprintf(t.stdout, "port %s: %s, filter %s, guest %s", s.Name, portState(&s.Port), s.Filter, s.MAC)
+	fmt.Fprintf(t.stdout, "port %s: %s, filter %s, guest %s", s.Name, s.State, s.Filter, s.MAC)
 	if params := parametersText(s.Parameters); params != "" {
 		fmt.Fprintf(t.stdout, " %s", params)
 	}

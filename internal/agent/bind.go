@@ -69,6 +69,7 @@ func (e *notBoundError) Is(target error) bool { return target == store.ErrNotFou
 
 func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, own *store.Filter) (*Bound, error) {
 	start := time.Now()
+	b = u.Whole(b)
 	done := &Bound{Port: b.Port, Filter: b.Filter, MAC: b.MAC.String()}
 	what, next := "the binding of "+b.Port, map[string]*nwfilter.Filter{}
 	if own != nil {

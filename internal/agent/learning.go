@@ -30,6 +30,7 @@ type learnerSet struct {
 type learner struct {
 	// key is the name under which the leases are kept.
 	key     string
+	config  learn.Config
 	machine *learn.Port
 	// memory is what was last kept of it in the kernel.
 	memory []byte
@@ -64,25 +65,43 @@ func tell(c chan struct{}) {
 	}
 }
 
-// known are the leases of a binding's guest that have not ended.
-func (a *Agent) known(v *store.View, b *binding.Binding, now time.Time) []learn.Lease {
+// leasesOf are the leases of a binding's guest, by address; ended ones too.
+func (a *Agent) leasesOf(v *store.View, b *binding.Binding) ([]learn.Lease, error) {
 	key := store.LeaseKey(b)
 	a.learners.mu.Lock()
 	l := a.learners.ports[b.Port]
-	a.learners.mu.Unlock()
-	var list []learn.Lease
 	if l != nil && l.key == key {
-		a.learners.mu.Lock()
-		list = l.machine.Leases()
-		a.learners.mu.Unlock()
-	} else {
-		var err error
-		if list, err = v.Leases(key); err != nil {
-			// It is learned anew: a port with fewer addresses passes less.
-			a.log.Error("leases cannot be read", "port", b.Port, "fault", err)
-		}
+		defer a.learners.mu.Unlock()
+		return l.machine.Leases(), nil
+	}
+	a.learners.mu.Unlock()
+	return v.Leases(key)
+}
+
+// known are those that have not ended.
+func (a *Agent) known(v *store.View, b *binding.Binding, now time.Time) []learn.Lease {
+	list, err := a.leasesOf(v, b)
+	if err != nil {
+		// It is learned anew: a port with fewer addresses passes less.
+		a.log.Error("leases cannot be read", "port", b.Port, "fault", err)
 	}
 	return slices.DeleteFunc(list, func(l learn.Lease) bool { return l.Ended(now) })
+}
+
+// relearn tells a port's machine of a lease that somebody has changed.
+func (a *Agent) relearn(g *guest, changed *learn.Lease, deleted bool) {
+	a.learners.mu.Lock()
+	defer a.learners.mu.Unlock()
+	l := a.learners.ports[g.Port]
+	if l == nil || l.key != g.key {
+		return
+	}
+	leases := slices.DeleteFunc(l.machine.Leases(), func(old learn.Lease) bool { return old.Address == changed.Address })
+	if !deleted {
+		leases = append(leases, *changed)
+	}
+	l.machine = learn.New(l.config, leases, l.machine.Memory())
+	a.learners.note(g.Port, learn.Event{Changed: true})
 }
 
 // follow begins to learn what a port's policy needs, or ends it if that is nothing.
@@ -99,14 +118,16 @@ func (a *Agent) follow(d Datapath, w *wanted) {
 	case learning == nil:
 		delete(a.learners.ports, port)
 	case l != nil && l.key == store.LeaseKey(w.binding):
-		l.machine.Configure(learning.Config)
+		l.config = learning.Config
+		l.machine.Configure(l.config)
 	default:
 		memory, err := d.Recall(port)
-		if err != nil {
+		var notGuarded *datapath.NotGuardedError
+		if err != nil && !errors.As(err, &notGuarded) {
 			a.log.Warn("what was remembered of a guest is lost", "port", port, "fault", err)
 		}
 		a.learners.ports[port] = &learner{
-			key: store.LeaseKey(w.binding), memory: memory,
+			key: store.LeaseKey(w.binding), config: learning.Config, memory: memory,
 			machine: learn.New(learning.Config, w.leases, memory),
 		}
 		tell(a.learners.due)
@@ -211,12 +232,11 @@ func (a *Agent) teach(ctx context.Context, d Datapath) {
 	defer a.changes.Unlock()
 	a.keepLeases(ctx, ports)
 	p := a.look(ctx, d, false, ports...)
-	for _, j := range p.jobs {
-		a.log.Debug("port "+p.reasons[j.port], "port", j.port)
-	}
+	p.what = "what was learned of its guest"
 	p.carryOut(ctx)
 	for _, j := range p.jobs {
 		if j.err == nil {
+			a.log.Info("addresses of the guest", "port", j.port, "known", learn.Texts(j.want.leases), "waiting", j.want.waitsFor())
 			a.putBack(ctx, d, j.port, a.learners.release(j.port))
 		}
 	}

@@ -38,13 +38,13 @@ type guest struct {
 }
 
 // guestOf reads a bound port; store.ErrNotFound if it is not bound.
-func guestOf(v *store.View, port string) (*guest, error) {
+func (a *Agent) guestOf(v *store.View, port string) (*guest, error) {
 	b, err := v.Binding(port)
 	if err != nil {
 		return nil, err
 	}
 	g := &guest{Binding: b, key: store.LeaseKey(b)}
-	if g.leases, err = v.Leases(g.key); err != nil {
+	if g.leases, err = a.leasesOf(v, b); err != nil {
 		return nil, err
 	}
 	g.asks = newAsker(v).of(b)

@@ -27,20 +27,20 @@ func (a *Agent) Leases(ctx context.Context, port string) (list []Lease, faults [
 			return err
 		}
 		var unread []error
-		list, unread = leasesOf(v, bindings)
+		list, unread = a.showLeases(v, bindings)
 		faults = append(faults, unread...)
 		return nil
 	})
 	return list, faults, err
 }
 
-// leasesOf are the leases of bound ports; faults tell of those that cannot be read.
-func leasesOf(v *store.View, bindings []*binding.Binding) (list []Lease, faults []error) {
+// showLeases are the leases of bound ports; faults tell of those that cannot be read.
+func (a *Agent) showLeases(v *store.View, bindings []*binding.Binding) (list []Lease, faults []error) {
 	asker := newAsker(v)
 	for _, b := range bindings {
 		g := &guest{Binding: b, key: store.LeaseKey(b)}
 		var err error
-		if g.leases, err = v.Leases(g.key); err != nil {
+		if g.leases, err = a.leasesOf(v, b); err != nil {
 			faults = append(faults, fmt.Errorf("port %s: %w", b.Port, err))
 			continue
 		}
@@ -139,11 +139,11 @@ func (a *Agent) DeleteLease(ctx context.Context, by store.Actor, port string, ad
 }
 
 // changeLease changes the leases of a port in somebody's name, as change says, who
-// works on a copy of them.
+// works on a copy of them, and puts the change in force.
 func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, change func(*guest, *LeaseChange) (store.Operation, error)) (*LeaseChange, error) {
 	done := &LeaseChange{Port: port}
 	notes, err := a.update(ctx, by, func(u *store.Update) error {
-		g, err := guestOf(u.View, port)
+		g, err := a.guestOf(u.View, port)
 		if err != nil {
 			return err
 		}
@@ -158,11 +158,24 @@ func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, ch
 		if done.What == "unchanged" {
 			return nil
 		}
+		var enforce func() error
+		t := &transaction{Agent: a, what: "the leases of " + port}
 		if !slices.Equal(g.inUse(), before) {
-			done.PortChange.Result = PortSkipped
-			done.PortChange.Detail = fmt.Sprintf("it enforces what it did before; \"tapgate bind %s\" puts the change in force", port)
+			if err := t.planLeases(ctx, u.View, g); err != nil {
+				return err
+			}
+			defer t.discard()
+			enforce = t.enforce(ctx)
 		}
-		return u.ChangeLeases(store.LeaseEdit{Operation: op, Port: port, Address: done.Lease.Address}, g.key, g.leases, nil)
+		edit := store.LeaseEdit{Operation: op, Port: port, Address: done.Lease.Address}
+		if err := u.ChangeLeases(edit, g.key, g.leases, enforce); err != nil {
+			return err
+		}
+		a.relearn(g, &done.Lease.Lease, done.What == "deleted")
+		for _, c := range t.changes() {
+			done.PortChange = c
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -172,4 +185,25 @@ func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, ch
 		a.log.Info("lease "+done.What, "port", port, "address", done.Lease.Text(), "by", by.String())
 	}
 	return done, nil
+}
+
+// planLeases makes the port ready for what is known of its guest.
+func (t *transaction) planLeases(ctx context.Context, v *store.View, g *guest) error {
+	r, err := t.resolver(v, nil)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	r.known = func(*binding.Binding) []learn.Lease {
+		return slices.DeleteFunc(slices.Clone(g.leases), func(l learn.Lease) bool { return l.Ended(now) })
+	}
+	want, err := r.want(g.Binding)
+	if err != nil {
+		return err
+	}
+	if err := t.look(ctx, []*binding.Binding{g.Binding}); err != nil {
+		return err
+	}
+	t.add(g.Port, want)
+	return t.prepare(ctx)
 }

@@ -22,13 +22,13 @@ const (
 	NotGuarded datapath.State = "not guarded"
 )
 
-// LearningState: the policy waits for an address of the guest, and lets nothing of
-// that family pass meanwhile but what teaches it.
+// LearningState: no address of the guest is known that the policy needs, and nothing
+// passes meanwhile but what teaches them.
 const LearningState datapath.State = "learning"
 
 // stateOf is the state of a port, for people.
 func stateOf(s datapath.State, l *datapath.Learning) datapath.State {
-	if s == datapath.Guarded && l != nil && len(l.Waiting) > 0 {
+	if s == datapath.Guarded && l != nil && len(l.Waiting) == len(l.Wants) {
 		return LearningState
 	}
 	return s
@@ -56,7 +56,7 @@ func (a *Agent) Ports(ctx context.Context) (list []Port, faults []error, err err
 			return err
 		}
 		var unread []error
-		leases, unread = leasesOf(v, bindings)
+		leases, unread = a.showLeases(v, bindings)
 		faults = append(faults, unread...)
 		return nil
 	})
@@ -111,13 +111,6 @@ func addressesInUse(leases []Lease) map[string][]string {
 		}
 	}
 	return in
-}
-
-// IsLearning tells whether nothing passes but what teaches the guest's addresses,
-// since not one of them is known.
-func (p *Port) IsLearning() bool {
-	return p.State == LearningState ||
-		p.State == datapath.Guarded && p.Learning != nil && len(p.Learning.Waiting) > 0 && len(p.Learning.Waiting) == len(p.Learning.Wants)
 }
 
 // describe fills in what a port should enforce.

@@ -60,3 +60,12 @@ func (l *Lease) Text() string {
 	}
 	return l.Address.String()
 }
+
+// Texts are the leases' addresses.
+func Texts(leases []Lease) []string {
+	texts := []string{}
+	for i := range leases {
+		texts = append(texts, leases[i].Text())
+	}
+	return texts
+}

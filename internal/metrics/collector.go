@@ -154,7 +154,7 @@ func isReady(s agent.Status) bool { return s.Daemon != nil && s.Daemon.Ready }
 func portMetrics(ports []agent.Port) (list []prometheus.Metric) {
 	in, unguarded := map[string]int{}, 0
 	for i := range ports {
-		in[stateOf(&ports[i]).name]++
+		in[nameState(ports[i].State).name]++
 		if isUnguarded(&ports[i]) {
 			unguarded++
 		}

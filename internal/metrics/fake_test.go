@@ -96,7 +96,7 @@ func example() *fake {
 	busy.Settings = settings.Values{{Name: "CTRL_MAX_CONNECTIONS", Value: "100", From: settings.ByPort}}
 	removed := port("vnet1", datapath.Unguarded)
 	removed.Fault = "somebody took the program off"
-	learning := port("vnet2", datapath.Guarded)
+	learning := port("vnet2", agent.LearningState)
 	learning.Learning = &datapath.Learning{Mode: "any", Wants: []string{"IP"}, Waiting: []string{"IP"}}
 	return &fake{
 		ports:  []agent.Port{busy, removed, learning},

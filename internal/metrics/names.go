@@ -80,14 +80,6 @@ func nameState(s datapath.State) stateName {
 	return stateName{s, other, false}
 }
 
-// stateOf is the state of a port, which may learn while it is guarded.
-func stateOf(p *agent.Port) stateName {
-	if p.IsLearning() {
-		return nameState(agent.LearningState)
-	}
-	return nameState(p.State)
-}
-
 // sources are the values of the label source of leases.
 var sources = []learn.Source{
 	learn.ARP, learn.IPv4, learn.IPv6, learn.ND, learn.Offer, learn.DHCP, learn.DHCPv6, learn.DHCPv6Prefix, learn.Operator,

@@ -21,7 +21,7 @@ func gaugesOf(p *agent.Port) gauges {
 	if isUnguarded(p) {
 		g.unguarded = 1
 	}
-	if p.IsLearning() {
+	if p.State == agent.LearningState {
 		g.learning = 1
 	}
 	return g
@@ -29,7 +29,7 @@ func gaugesOf(p *agent.Port) gauges {
 
 // isUnguarded tells whether a port should be guarded and could be, and is not.
 func isUnguarded(p *agent.Port) bool {
-	return (p.Bound || p.Default) && !stateOf(p).covered
+	return (p.Bound || p.Default) && !nameState(p.State).covered
 }
 
 func (g *gauges) add(o gauges) {

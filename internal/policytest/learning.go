@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 )
 
@@ -71,9 +72,7 @@ func (r *run) checkLearned(p *Packet, result *packetResult) {
 	}
 	var known []string
 	if r.learner != nil {
-		for _, l := range r.learner.Leases() {
-			known = append(known, l.Text())
-		}
+		known = learn.Texts(r.learner.Leases())
 	}
 	want := slices.Sorted(slices.Values(p.Learned))
 	slices.Sort(known)
