@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -48,7 +49,7 @@ func (f *frame) dhcp(mac net.HardwareAddr) (dhcpMessage, bool) {
 		return dhcpMessage{}, false
 	}
 	m, err := dhcpv4.FromBytes(b)
-	if err != nil || m.OpCode != op || m.HWType != iana.HWTypeEthernet || m.ClientHWAddr.String() != mac.String() {
+	if err != nil || m.OpCode != op || m.HWType != iana.HWTypeEthernet || !bytes.Equal(m.ClientHWAddr, mac) {
 		return dhcpMessage{}, false
 	}
 	if !readOptions(b, m.Options) {
@@ -102,7 +103,8 @@ func readOptions(b []byte, options dhcpv4.Options) bool {
 	if !countOptions(b[optionsField:], &count) {
 		return false
 	}
-	if value := options.Get(dhcpv4.OptionOptionOverload); value != nil {
+	if options.Has(dhcpv4.OptionOptionOverload) {
+		value := options.Get(dhcpv4.OptionOptionOverload)
 		if len(value) != 1 || value[0] < 1 || value[0] > 3 {
 			return false
 		}
