@@ -202,4 +202,3 @@ func (w world) operate(ports []*Port, now time.Time) {
 		}
 	}
 }
-
