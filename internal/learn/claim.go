@@ -61,12 +61,9 @@ func (p *Port) claim4(f *frame) {
 	p.give(l, f.now)
 }
 
-// unicast4 tells whether a guest can have an address: it is not of "this network",
+// unicast4 tells whether a guest can have an IPv4 address: it is not of "this network",
 // not of the loopback network, no group and not reserved (RFC 6890).
 func unicast4(a netip.Addr) bool {
-	if !a.Is4() {
-		return false
-	}
 	first := a.As4()[0]
 	return first != 0 && first != 127 && first < 224
 }

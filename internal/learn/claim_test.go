@@ -52,6 +52,49 @@ func TestFirstClaimIsTheAddressInAny(t *testing.T) {
 	}
 }
 
+// TestClaimOfALongPacket has copies of packets that were cut off.
+func TestClaimOfALongPacket(t *testing.T) {
+	for packet, want := range map[string]string{
+		"udp 10.0.0.5:1 > 10.0.0.9:2 len 9000":        "10.0.0.5 ipv4",
+		"udp [fd00::5]:1 > [fd00::9]:2 len 9000":      "fd00::5 ipv6",
+		"vlan 7 udp 10.0.0.5:1 > 10.0.0.9:2 len 9000": "10.0.0.5 ipv4",
+	} {
+		for _, size := range []int{maxFrame, maxFrame - 100, 9000} {
+			k := newKit(t, Config{MAC: guestMAC, Mode: Any, IPv4: true, IPv6: true})
+			k.dropped(text(t, packet)[:size])
+			if size >= maxFrame {
+				k.want(want)
+			} else {
+				k.want()
+			}
+		}
+	}
+}
+
+func TestClaimOfAFragmentedPacket(t *testing.T) {
+	for offset, learned := range map[byte]bool{0: true, 1: false} {
+		k := newKit(t, anyIPv4)
+		k.dropped(header(text(t, "udp 10.0.0.5:1 > 10.0.0.9:2 len 64"), func(h []byte) { h[6], h[7] = 0x20, offset }))
+		if got := len(k.Leases()) == 1; got != learned {
+			t.Errorf("at offset %d: learned %t", offset, got)
+		}
+	}
+}
+
+func TestModes(t *testing.T) {
+	for text, want := range map[string]Mode{"": Any, "any": Any, "DHCP": FromDHCP, "None": None} {
+		if got, err := ParseMode(text); err != nil || got != want {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	}
+	if _, err := ParseMode("arp"); err == nil || err.Error() != `"arp" is no way to learn addresses; expected any, dhcp or none` {
+		t.Errorf("an unknown one: %v", err)
+	}
+	if got := FromDHCP.String(); got != "dhcp" {
+		t.Errorf("its name is %q", got)
+	}
+}
+
 func TestWhatTheGuestReceivesIsNoClaim(t *testing.T) {
 	k := newKit(t, anyIPv4)
 	k.in(text(t, "udp 10.0.0.5:1 > 10.0.0.9:2"))

@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -48,7 +49,7 @@ func (f *frame) dhcp(mac net.HardwareAddr) (dhcpMessage, bool) {
 		return dhcpMessage{}, false
 	}
 	m, err := dhcpv4.FromBytes(b)
-	if err != nil || m.OpCode != op || m.HWType != iana.HWTypeEthernet || m.ClientHWAddr.String() != mac.String() {
+	if err != nil || m.OpCode != op || m.HWType != iana.HWTypeEthernet || !bytes.Equal(m.ClientHWAddr, mac) {
 		return dhcpMessage{}, false
 	}
 	if !readOptions(b, m.Options) {
@@ -65,19 +66,25 @@ func (f *frame) dhcp(mac net.HardwareAddr) (dhcpMessage, bool) {
 		return dhcpMessage{}, false
 	}
 	r.kind = dhcpv4.MessageType(kind[0])
-	for code, to := range map[dhcpv4.OptionCode]*netip.Addr{dhcpv4.OptionRequestedIPAddress: &r.requested, dhcpv4.OptionServerIdentifier: &r.server} {
-		if value := m.Options.Get(code); len(value) == 4 {
-			*to = netip.AddrFrom4([4]byte(value))
-		} else if value != nil {
-			return dhcpMessage{}, false
+	fit := true
+	four := func(code dhcpv4.OptionCode) ([4]byte, bool) {
+		value := m.Options.Get(code)
+		if len(value) != 4 {
+			fit = fit && value == nil
+			return [4]byte{}, false
 		}
+		return [4]byte(value), true
 	}
-	if value := m.Options.Get(dhcpv4.OptionIPAddressLeaseTime); len(value) == 4 {
-		r.seconds, r.timed = binary.BigEndian.Uint32(value), true
-	} else if value != nil {
-		return dhcpMessage{}, false
+	if value, ok := four(dhcpv4.OptionRequestedIPAddress); ok {
+		r.requested = netip.AddrFrom4(value)
 	}
-	return r, true
+	if value, ok := four(dhcpv4.OptionServerIdentifier); ok {
+		r.server = netip.AddrFrom4(value)
+	}
+	if value, ok := four(dhcpv4.OptionIPAddressLeaseTime); ok {
+		r.seconds, r.timed = binary.BigEndian.Uint32(value[:]), true
+	}
+	return r, fit
 }
 
 // Where a message has options (RFC 2131 section 2).
@@ -96,7 +103,8 @@ func readOptions(b []byte, options dhcpv4.Options) bool {
 	if !countOptions(b[optionsField:], &count) {
 		return false
 	}
-	if value := options.Get(dhcpv4.OptionOptionOverload); value != nil {
+	if options.Has(dhcpv4.OptionOptionOverload) {
+		value := options.Get(dhcpv4.OptionOptionOverload)
 		if len(value) != 1 || value[0] < 1 || value[0] > 3 {
 			return false
 		}

@@ -16,7 +16,7 @@ const (
 	dhcpv6Client = 546
 )
 
-// Options that the library has no name for.
+// optionRapidCommit has no name in the library.
 const optionRapidCommit = dhcpv6.OptionCode(14)
 
 // duid is a digest of a DHCP unique identifier, which has up to 130 bytes; zero for
@@ -60,24 +60,24 @@ func (f *frame) dhcpv6(mac net.HardwareAddr) (dhcpv6Message, bool) {
 	if options.FromBytesWithParser(b[dhcpv6.MessageHeaderSize:], parseOption) != nil {
 		return dhcpv6Message{}, false
 	}
-	for code, to := range map[dhcpv6.OptionCode]*duid{dhcpv6.OptionClientID: &m.client, dhcpv6.OptionServerID: &m.server} {
-		switch id := options.Get(code); len(id) {
-		case 0:
-		case 1:
-			digest := sha256.Sum256(id[0].ToBytes())
-			*to = duid(digest[:])
-		default:
-			return dhcpv6Message{}, false
-		}
-	}
-	if m.client == (duid{}) { // relay agents' messages and others between servers
+	clients, servers := options.Get(dhcpv6.OptionClientID), options.Get(dhcpv6.OptionServerID)
+	if len(clients) != 1 || len(servers) > 1 { // relay agents' messages have none
 		return dhcpv6Message{}, false
+	}
+	m.client = digest(clients[0])
+	if len(servers) == 1 {
+		m.server = digest(servers[0])
 	}
 	m.rapid = options.GetOne(optionRapidCommit) != nil
 	if !failed(options.Status()) {
 		m.grants = grants(&options)
 	}
 	return m, true
+}
+
+func digest(name dhcpv6.Option) duid {
+	sum := sha256.Sum256(name.ToBytes())
+	return duid(sum[:])
 }
 
 // parseOption reads the options that matter, and leaves others as they are: a

@@ -9,9 +9,11 @@ import (
 	"tapgate/internal/packet"
 )
 
-// maxFrame is how much of a frame is copied to a learner. One of this length may
-// be longer than what there is of it.
-const maxFrame = 2048
+const (
+	// maxFrame is how much of a frame is copied to a learner.
+	maxFrame = 2048
+	vlanTag  = 4
+)
 
 var (
 	broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
@@ -26,8 +28,10 @@ type frame struct {
 }
 
 // decode reads a frame; one with a tag as what it would be without, but for
-// Have&HaveVLAN. Only an IPv4 packet is looked for in a tag.
+// Have&HaveVLAN. Only an IPv4 packet is looked for in a tag. Of a long frame no more
+// is read than a copy has, so that it teaches the same whoever tells of it.
 func decode(raw []byte, out, passed bool, now time.Time) frame {
+	raw = raw[:min(len(raw), maxFrame)]
 	f := frame{packet.Decode(raw, out), passed, now}
 	if f.Have&packet.HaveVLAN != 0 && f.VLANEncap == packet.EtherTypeIPv4 {
 		f.Packet = packet.Decode(append(bytes.Clone(raw[:12]), raw[16:]...), out)
@@ -45,9 +49,10 @@ func (f *frame) to(mac net.HardwareAddr) bool {
 }
 
 // readable tells whether the addresses of an IP packet can be relied on. A copy
-// that was cut off looks like a packet that is shorter than it says.
+// that was cut off looks like a packet that is shorter than it says, and may have lost
+// its tag since.
 func (f *frame) readable() bool {
-	return f.Malformed == packet.WellFormed || f.Malformed == packet.MalformedIP && len(f.Frame) >= maxFrame
+	return f.Malformed == packet.WellFormed || f.Malformed == packet.MalformedIP && len(f.Frame) >= maxFrame-vlanTag
 }
 
 // source is the sender of an IP packet.

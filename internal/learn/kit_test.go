@@ -70,7 +70,10 @@ func (k *kit) want(want ...string) {
 func (k *kit) restart() { k.Port = New(k.config, k.Leases(), k.Memory()) }
 
 // text is a frame in the notation of policy tests, sent by the guest.
-func text(t testing.TB, s string) []byte {
+func text(t interface {
+	Helper()
+	Fatal(...any)
+}, s string) []byte {
 	t.Helper()
 	frame, err := packet.FromText(s, textEnds)
 	if err != nil {

@@ -34,8 +34,6 @@ func (p *Port) checkAdd(l *Lease, now time.Time) error {
 	switch {
 	case !l.Address.IsValid():
 		return errors.New("the lease has no address")
-	case a.Zone() != "":
-		return fmt.Errorf("%s has a zone", a)
 	case l.Address != l.Address.Masked():
 		return fmt.Errorf("%s has bits behind its prefix; expected %s", l.Address, l.Address.Masked())
 	case a.Is4() && (!l.Address.IsSingleIP() || !unicast4(a)):

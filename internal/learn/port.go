@@ -44,8 +44,10 @@ func New(c Config, leases []Lease, memory []byte) *Port {
 		p.config.MAC, p.config.Mode = before.MAC, before.Mode
 	}
 	for _, l := range leases {
-		l.Learned, l.Renewed, l.End = plain(l.Learned), plain(l.Renewed), plain(l.End)
-		p.leases[l.Address] = l
+		if l.Address.IsValid() {
+			l.Learned, l.Renewed, l.End = plain(l.Learned), plain(l.Renewed), plain(l.End)
+			p.leases[l.Address] = l
+		}
 	}
 	p.Configure(c)
 	return p

@@ -92,7 +92,7 @@ func TestLeasesOutliveTheMemory(t *testing.T) {
 	k := newKit(t, dhcpIPv4)
 	k.leased(1, "10.0.0.5", hour)
 	k.leased(2, "10.0.0.6", infinite*1e9)
-	for _, memory := range [][]byte{nil, {}, {1}, {memoryVersion + 1}, k.Memory()[:5], append(k.Memory(), 0), bytes.Repeat([]byte{0xff}, 4096)} {
+	for _, memory := range [][]byte{nil, {}, {1}, {memoryVersion + 1}, k.Memory()[:5], k.Memory()[:9], append(k.Memory()[:8], 3, 0), append(k.Memory(), 0), bytes.Repeat([]byte{0xff}, 4096)} {
 		k.Port = New(k.config, k.Leases(), memory)
 		k.want("10.0.0.5 dhcp 1h0m0s", "10.0.0.6 dhcp")
 	}
