@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -421,4 +423,33 @@ func TestLearningIsListed(t *testing.T) {
 	if p.Number == 0 || p.Number != l.binding(port).Number {
 		t.Errorf("listed with the number %d", p.Number)
 	}
+}
+
+// A version before this one has no tables of observation.
+func TestASkeletonWithoutObservation(t *testing.T) {
+	l := newLive(t, TCX)
+	port := l.Guest.Port
+	l.guard(port, resolve(t, dropAll))
+	dir := filepath.Join(l.host.dir, l.binding(port).Skeleton)
+	for _, name := range []string{observedMap, "observation"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := &live{l.Lab, openHost(t, l.host.dir, TCX), t}
+	defer other.host.Close()
+	if s := other.stats(port); s.State != Guarded || s.Observed != (Observed{}) {
+		t.Errorf("stats %+v", s)
+	}
+	c, err := other.host.common(l.binding(port).Skeleton)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := l.binding(port).Number
+	other.release(port)
+	if left := c.slots.of(number); len(left) != 0 {
+		t.Errorf("the port has left its slots %v", left)
+	}
+	c.close()
+	other.empty()
 }

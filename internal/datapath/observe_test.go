@@ -152,3 +152,79 @@ func mac(t testing.TB, text string) net.HardwareAddr {
 	}
 	return m
 }
+
+// While nobody reads, claims leave room for messages; what finds none is counted
+// as lost, and what found some is told in full.
+func TestAFullRingLosesClaimsFirst(t *testing.T) {
+	needRoot(t)
+	alone(t)
+	tester, err := NewTester(resolveObserved(t, dropAll, observeAll), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tester.Close()
+	counted := func() Observed {
+		t.Helper()
+		var port observedPort
+		if err := tester.bed.maps[observedMap].Lookup(tester.state.Port, &port); err != nil {
+			t.Fatal(err)
+		}
+		return port.counts()
+	}
+	now := int64(0)
+	send := func(text string) {
+		t.Helper()
+		frame, err := packet.FromText(text, packet.Ends{Src: guestMAC, Dst: mac(t, "52:54:00:00:00:99")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now += 1e8 // what a port may send
+		if _, err := tester.Run(frame, true, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for counted().Claims.Lost < 100 {
+		send("tcp 10.0.0.5:1 > 10.0.0.1:80 syn len 1000")
+	}
+	claims := counted().Claims
+	if claims.Told < 200 || claims.Told > 300 {
+		t.Errorf("claims were told %d times in a quarter of a ring", claims.Told)
+	}
+	for counted().Out.Lost < 100 {
+		send("udp 0.0.0.0:68 > 255.255.255.255:67 len 1000")
+	}
+	messages := counted().Out
+	if messages.Told < 600 || messages.Told > 800 {
+		t.Errorf("messages were told %d times in three quarters of a ring", messages.Told)
+	}
+	if c := counted(); c.Claims != claims || c.Claims.Limited+c.Out.Limited != 0 {
+		t.Errorf("counted %+v", c)
+	}
+	list, err := tester.Observed()
+	if err != nil || uint64(len(list)) != claims.Told+messages.Told {
+		t.Errorf("read %d frames, %v, want %d", len(list), err, claims.Told+messages.Told)
+	}
+	send("tcp 10.0.0.5:1 > 10.0.0.1:80 syn")
+	if list, err := tester.Observed(); err != nil || len(list) != 1 {
+		t.Errorf("read %d frames afterwards, %v", len(list), err)
+	}
+}
+
+// What a program of another version wrote is skipped, what is cut is an error.
+func TestObservationsOfOtherVersions(t *testing.T) {
+	whole := make([]byte, 32+60)
+	whole[16], whole[22], whole[24] = 60, observationLayout, 1
+	if o, err := decodeObservation(whole); err != nil || o == nil || len(o.Frame) != 60 || !o.Out {
+		t.Errorf("decoded %+v, %v", o, err)
+	}
+	if o, err := decodeObservation(whole[:91]); err == nil {
+		t.Errorf("decoded %+v of what was cut", o)
+	}
+	whole[22]++
+	if o, err := decodeObservation(whole[:40]); err != nil || o != nil {
+		t.Errorf("decoded %+v, %v of another version", o, err)
+	}
+	if o, err := decodeObservation(whole[:31]); err == nil {
+		t.Errorf("decoded %+v of what is no observation", o)
+	}
+}

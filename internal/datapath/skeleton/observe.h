@@ -188,8 +188,10 @@ static __always_inline void observe_packet(struct __sk_buff *skb, const struct p
 	o->passed = passed;
 	if (length > OBSERVE_FRAME)
 		length = OBSERVE_FRAME;
+	/* As in parse_packet: the number that is tested must be the one that is used. */
+	barrier_var(length);
 	o->captured = 0;
-	if (length && bpf_skb_load_bytes(skb, 0, o->frame, length) == 0)
+	if (length > 0 && length <= OBSERVE_FRAME && bpf_skb_load_bytes(skb, 0, o->frame, length) == 0)
 		o->captured = length;
 	length = o->captured;
 	if (length > OBSERVE_FRAME)
