@@ -252,7 +252,7 @@ func TestWhatDoesNotTeach(t *testing.T) {
 		"IPv4 from a multicast address":     udp(own, "224.0.0.5"),
 		"IPv4 from the broadcast address":   udp(own, "255.255.255.255"),
 		"IPv4 from a loopback address":      udp(own, "127.0.0.1"),
-		"a DHCP answer made by the guest":   lab.DHCPReply(own, address, own, 5, address, time.Hour),
+		"a DHCP answer made by the guest":   lab.DHCPReply(own, none, own, 5, address, time.Hour),
 		"a frame of an unknown kind":        lab.EtherTypeFrame(own, lab.Broadcast, lab.UnknownEtherType, make([]byte, 50)),
 		"a DHCPDISCOVER":                    lab.DHCPRequest(own, 1),
 		"an IPv6 neighbour solicitation":    lab.NeighbourSolicitation(own, lab.LinkLocal(own), h.Neighbour.IPv6),

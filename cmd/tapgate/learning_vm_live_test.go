@@ -24,6 +24,7 @@ const vmLease = `#!/bin/sh
 ip addr add $ip/$mask dev $interface
 ping -c 1 -W 1 10.77.0.20 >/dev/null && echo "lab: answered" || echo "lab: no answer"
 echo "lab: bound $ip"
+echo "lab: up"
 `
 
 const vmScript = `mkdir /www
@@ -57,9 +58,12 @@ func TestVirtualMachine(t *testing.T) {
 				Name: "vm0", MAC: mac, Dir: t.TempDir(), Script: vmScript, Files: map[string]string{"/lease": vmLease},
 			})
 			h.needs(err)
-			h.must(vm.Booted(h.within(50*time.Second), "lab: bound "))
+			h.must(vm.Booted(h.within(50*time.Second), "lab: up"))
 			booted := time.Since(begin)
 			found := regexp.MustCompile(`lab: bound (\S+)`).FindStringSubmatch(vm.Output())
+			if found == nil {
+				t.Fatalf("it has no address:\n%s", vm.Output())
+			}
 			address, err := netip.ParseAddr(found[1])
 			h.must(err)
 			if !bytes.Contains([]byte(vm.Output()), []byte("lab: answered")) {
