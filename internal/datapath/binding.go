@@ -89,6 +89,7 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 		{p.Facts.ConnLimit, "connection limits"},
 		{p.Facts.TCPOptions, "tcp options"},
 		{p.Facts.Reject, "reject"},
+		{p.Facts.Discovery, "neighbour discovery"},
 	} {
 		if feature.used {
 			b.Features = append(b.Features, feature.name)

@@ -11,6 +11,7 @@ type features struct {
 	TCPOptions bool
 	Reject     bool
 	Limits     bool
+	Discovery  bool
 }
 
 func featuresOf(p *policy.Policy) features {
@@ -20,13 +21,14 @@ func featuresOf(p *policy.Policy) features {
 		TCPOptions: p.Facts.TCPOptions,
 		Reject:     p.Facts.Reject,
 		Limits:     p.Facts.ConnLimit,
+		Discovery:  p.Facts.Discovery,
 	}
 }
 
 // variant numbers the skeleton that is loaded for the features.
 func (f features) variant() uint32 {
 	var n uint32
-	for i, has := range []bool{f.Track, f.Helpers, f.TCPOptions, f.Reject, f.Limits} {
+	for i, has := range []bool{f.Track, f.Helpers, f.TCPOptions, f.Reject, f.Limits, f.Discovery} {
 		if has {
 			n |= 1 << i
 		}
