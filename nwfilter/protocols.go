@@ -81,6 +81,10 @@ var icmpRange = []AttributeSpec{
 	{Name: "code", Type: U8, SignOf: "type"}, {Name: "codeend", Type: U8, SignOf: "type"},
 }
 
+// discovery are the fields of neighbour discovery messages (RFC 4861), which
+// libvirt's language does not have.
+var discovery = slices.Concat(masked("ndtargetipaddr", IPv6, "ndtargetipmask", IPv6Mask), masked("ndmacaddr", MAC, "ndmacmask", MACMask))
+
 // network is what every network-stage protocol has. libvirt takes dstipto for
 // an IPv4 address even over IPv6; here it is of the rule's family.
 func network(address, mask Type, more ...AttributeSpec) []AttributeSpec {
@@ -131,7 +135,7 @@ var protocols = []*Protocol{
 	linkProtocol("arp", arp),
 	linkProtocol("rarp", arp),
 	linkProtocol("ip", ethernet, addresses(IPv4, IPv4Mask), []AttributeSpec{ipProtocol}, portRanges, []AttributeSpec{dscp}, comment),
-	linkProtocol("ipv6", ethernet, addresses(IPv6, IPv6Mask), []AttributeSpec{ipProtocol}, portRanges, icmpRange, comment),
+	linkProtocol("ipv6", ethernet, addresses(IPv6, IPv6Mask), []AttributeSpec{ipProtocol}, portRanges, icmpRange, discovery, comment),
 
 	overIPv4("tcp", slices.Concat(portRanges, tcpExtra)...),
 	overIPv4("udp", portRanges...),
@@ -147,7 +151,7 @@ var protocols = []*Protocol{
 	overIPv6("udp-ipv6", portRanges...),
 	overIPv6("udplite-ipv6"),
 	overIPv6("sctp-ipv6", portRanges...),
-	overIPv6("icmpv6", icmpExtra...),
+	overIPv6("icmpv6", slices.Concat(icmpExtra, discovery)...),
 	overIPv6("esp-ipv6"),
 	overIPv6("ah-ipv6"),
 	overIPv6("all-ipv6"),

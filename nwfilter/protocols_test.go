@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// TestAttributeOrder writes out the order in which libvirt prints: it is also
-// the order in which variables open slots.
+// TestAttributeOrder writes out the order in which libvirt prints, with what it does
+// not have: it is also the order in which variables open slots.
 func TestAttributeOrder(t *testing.T) {
 	const (
 		e = "srcmacaddr srcmacmask dstmacaddr dstmacmask "
 		a = "srcipaddr srcipmask dstipaddr dstipmask "
 		p = "srcportstart srcportend dstportstart dstportend "
+		d = "ndtargetipaddr ndtargetipmask ndmacaddr ndmacmask "
 		n = "srcmacaddr " + a + "srcipfrom srcipto dstipfrom dstipto dscp connlimit-above state ipset ipsetflags "
 	)
 	arp := e + "hwtype protocoltype opcode arpsrcmacaddr arpdstmacaddr arpsrcipaddr arpsrcipmask arpdstipaddr arpdstipmask gratuitous comment"
@@ -21,10 +22,10 @@ func TestAttributeOrder(t *testing.T) {
 		"stp": "srcmacaddr srcmacmask type flags root-priority root-priority-hi root-address root-address-mask root-cost root-cost-hi " +
 			"sender-priority sender-priority-hi sender-address sender-address-mask port port-hi age age-hi max-age max-age-hi " +
 			"hello-time hello-time-hi forward-delay forward-delay-hi comment",
-		"ip": e + a + "protocol " + p + "dscp comment", "ipv6": e + a + "protocol " + p + "type typeend code codeend comment",
+		"ip": e + a + "protocol " + p + "dscp comment", "ipv6": e + a + "protocol " + p + "type typeend code codeend " + d + "comment",
 		"tcp": n + p + "option flags comment", "tcp-ipv6": n + p + "option comment",
 		"udp": n + p + "comment", "udp-ipv6": n + p + "comment", "sctp": n + p + "comment", "sctp-ipv6": n + p + "comment",
-		"icmp": n + "type code comment", "icmpv6": n + "type code comment",
+		"icmp": n + "type code comment", "icmpv6": n + "type code " + d + "comment",
 	}
 	for _, name := range []string{"udplite", "esp", "ah", "all"} {
 		want[name], want[name+"-ipv6"] = n+"comment", n+"comment"

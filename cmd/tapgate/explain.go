@@ -33,6 +33,8 @@ A packet is a whole frame in hexadecimal, or a short text:
   tcp|udp|udplite|sctp A[:PORT] > B[:PORT]   IPv6 with a port: [fd00::1]:80
       for tcp: syn ack fin rst psh urg ece cwr, seq N, ack N, win N
   icmp|icmpv6 A > B [echo-request|echo-reply|type N [code N]] [id N] [seq N]
+  icmpv6 A > B router-solicitation|router-advertisement|redirect|
+      neighbor-solicitation|neighbor-advertisement [target A] [mac MAC …]
   proto N A > B                              any IP protocol
   arp [request|reply] A[/MAC] > B[/MAC]
   rarp [[request|reply] A[/MAC] > B[/MAC]]   alone: the guest announces itself

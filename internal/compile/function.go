@@ -79,7 +79,7 @@ const (
 
 const (
 	icmp      = packet.HaveICMP | packet.HaveICMPv6
-	transport = packet.HavePorts | packet.HaveTCP | packet.HaveTCPOptions | icmp
+	transport = packet.HavePorts | packet.HaveTCP | packet.HaveTCPOptions | icmp | packet.HaveNDTarget | packet.HaveNDMAC
 	// connection stands for the state of a connection in "lacks".
 	connection packet.Have = 1 << 30
 )
@@ -155,7 +155,8 @@ func (f *function) call(part string) {
 // through to what lies behind next. If searched, found holds the clause's ID.
 func (f *function) clause(e entry, next string, k known, searched bool) {
 	undecided := f.newLabel()
-	// Ports come before TCP flags, flags before options, these before states:
+	// Ports come before TCP flags, flags before options, ICMP types before what
+	// neighbour discovery says, these before states:
 	// what lacks one lacks all that follow, so that the first decides. A set
 	// is looked up before, and connections are counted only by what is left.
 	set := e.clause.IPSet

@@ -69,6 +69,9 @@ type tally struct {
 	overlooked int
 	// inSet and notInSet count clauses that matched by their set.
 	inSet, notInSet int
+	// discovery counts clauses that matched by what neighbour discovery says, by
+	// field and sign.
+	discovery map[string]int
 }
 
 func (n *tally) add(r TestResult, proto uint8) {
@@ -118,10 +121,15 @@ func limited(p *packet.Packet, limits *[2]reject.Limit) []byte {
 	return answer
 }
 
-func (n *tally) addSets(matched []*policy.Clause) {
+func (n *tally) addMatched(matched []*policy.Clause) {
 	n.Lock()
 	defer n.Unlock()
 	for _, c := range matched {
+		for _, cond := range c.Conditions {
+			if f := cond.Terms[0].Field; f == packet.NDTarget || f == packet.NDMAC {
+				n.discovery[fmt.Sprintf("%s %t", f, !cond.Negated)]++
+			}
+		}
 		switch {
 		case c.IPSet == nil:
 		case c.IPSet.Negated:
@@ -147,7 +155,7 @@ const enoughChecks = 100
 // workers; from enoughChecks on, everything must have been met.
 func TestEnginesAgree(t *testing.T) {
 	needRoot(t)
-	met := tally{states: map[packet.State]int{}, sctp: map[packet.State]int{}, answers: map[reject.Kind]int{}}
+	met := tally{states: map[packet.State]int{}, sctp: map[packet.State]int{}, answers: map[reject.Kind]int{}, discovery: map[string]int{}}
 	t.Run("workers", func(t *testing.T) {
 		for i := range 4 {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -156,7 +164,8 @@ func TestEnginesAgree(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("reasons %v, states %v, of SCTP %v, invalid %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d, observed %v, not %d", met.reasons, met.states, met.sctp, met.invalid, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet, met.observed, met.overlooked)
+	t.Logf("reasons %v, states %v, of SCTP %v, invalid %v, replies %d, answers %v, %d suppressed, in sets %d, not in sets %d, observed %v, not %d, by neighbour discovery %v",
+		met.reasons, met.states, met.sctp, met.invalid, met.replies, met.answers, met.suppressed, met.inSet, met.notInSet, met.observed, met.overlooked, met.discovery)
 	if n, _ := strconv.Atoi(flag.Lookup("rapid.checks").Value.String()); n < enoughChecks {
 		return
 	}
@@ -172,6 +181,9 @@ func TestEnginesAgree(t *testing.T) {
 		if n == 0 || met.overlooked == 0 {
 			t.Errorf("packets of class %d were observed %d times, and %d of any were not", class, n, met.overlooked)
 		}
+	}
+	if len(met.discovery) < 4 {
+		t.Errorf("clauses matched by neighbour discovery: %v", met.discovery)
 	}
 	for _, why := range []verdict.Reason{verdict.Clause, verdict.Default, verdict.MalformedIP, verdict.ShortFirstFragment,
 		verdict.OverlappingFragment, verdict.OrphanFragment, verdict.FirstFragment, verdict.TableFull} {
@@ -241,7 +253,7 @@ func agree(t *source, met *tally) {
 		now += oneOf(t, []int64{20e3, 20e3, 20e3, 20e3, 20e3, 1e9, 3e9, 31e9, 121e9})
 		evaluated, ran, r := both.run(t, frame, out, now)
 		met.add(ran, r.Packet.LinkProto)
-		met.addSets(r.Matched)
+		met.addMatched(r.Matched)
 		if evaluated != ran {
 			t.Fatalf("packet %d, out %v: %s\nevaluator: %+v\n   kernel: %+v\n%+v\n%s", i, out, hex.EncodeToString(frame), evaluated, ran, r.Packet, documents)
 		}

@@ -23,7 +23,9 @@ func examplePolicy(b testing.TB, document []byte) *policy.Policy {
 	if f == nil {
 		b.Fatal(faults)
 	}
-	p, err := policy.Resolve(f.Name, guestMAC, []nwfilter.Parameter{{Name: "IP", Value: "10.0.0.1"}}, func(name string) *nwfilter.Filter {
+	p, err := policy.Resolve(f.Name, guestMAC, []nwfilter.Parameter{
+		{Name: "IP", Value: "10.0.0.1"}, {Name: "IPV6", Value: "fe80::1"}, {Name: "IPV6", Value: "fd00::1"},
+	}, func(name string) *nwfilter.Filter {
 		if name == f.Name {
 			return f
 		}
@@ -115,6 +117,7 @@ func BenchmarkLoad(b *testing.B) {
 // BPF_PROG_TEST_RUN reports for many repetitions.
 func BenchmarkRun(b *testing.B) {
 	needRoot(b)
+	dual := []byte(`<filter name="dual"><filterref filter="clean-traffic-dual"/></filter>`)
 	for _, c := range []struct {
 		name   string
 		filter []byte
@@ -124,6 +127,12 @@ func BenchmarkRun(b *testing.B) {
 		{"tcp syn in dropped, ftp-related", examples.FTPRelated, "tcp 10.0.0.1:4000 > 10.0.0.2:81 syn"},
 		{"tcp ack picked up, ftp-states", examples.FTPStates, "tcp 10.0.0.1:22 > 10.0.0.2:4000 ack"},
 		{"arp out, ftp-related", examples.FTPRelated, "arp request 10.0.0.1 > 10.0.0.2"},
+		{"udp query out, clean-traffic-dual", dual, "udp 10.0.0.1:4000 > 10.0.0.2:53 len 64"},
+		{"udp query out over IPv6, clean-traffic-dual", dual, "udp [fd00::1]:4000 > [fd00::2]:53 len 64"},
+		{"ping out over IPv6, clean-traffic-dual", dual, "icmpv6 fd00::1 > fd00::2"},
+		{"neighbour solicitation out, clean-traffic-dual", dual, "icmpv6 fd00::1 > ff02::1:ff00:2 neighbor-solicitation target fd00::2 mac 52:54:00:00:00:01"},
+		{"neighbour advertisement out, clean-traffic-dual", dual, "icmpv6 fd00::1 > fd00::2 neighbor-advertisement mac 52:54:00:00:00:01"},
+		{"with 64 options, dropped, clean-traffic-dual", dual, "icmpv6 fd00::1 > fd00::2 neighbor-advertisement" + strings.Repeat(" mac 52:54:00:00:00:01", 63) + " mac 52:54:00:00:00:02"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			tester, err := NewTester(examplePolicy(b, c.filter), Config{})

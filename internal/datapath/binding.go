@@ -104,6 +104,7 @@ func describe(p *policy.Policy, meta Meta, dev device.Device) Binding {
 		{p.Facts.TCPOptions, "tcp options"},
 		{p.Facts.Reject, "reject"},
 		{p.Observe != 0, "observation"},
+		{p.Facts.Discovery, "neighbour discovery"},
 	} {
 		if feature.used {
 			b.Features = append(b.Features, feature.name)

@@ -12,6 +12,7 @@ type features struct {
 	Reject     bool
 	Limits     bool
 	Observe    bool
+	Discovery  bool
 }
 
 func featuresOf(p *policy.Policy) features {
@@ -22,13 +23,14 @@ func featuresOf(p *policy.Policy) features {
 		Reject:     p.Facts.Reject,
 		Limits:     p.Facts.ConnLimit,
 		Observe:    p.Observe != 0,
+		Discovery:  p.Facts.Discovery,
 	}
 }
 
 // variant numbers the skeleton that is loaded for the features.
 func (f features) variant() uint32 {
 	var n uint32
-	for i, has := range []bool{f.Track, f.Helpers, f.TCPOptions, f.Reject, f.Limits, f.Observe} {
+	for i, has := range []bool{f.Track, f.Helpers, f.TCPOptions, f.Reject, f.Limits, f.Observe, f.Discovery} {
 		if has {
 			n |= 1 << i
 		}

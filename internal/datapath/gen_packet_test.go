@@ -96,6 +96,8 @@ func drawFrame(t *source, out bool) []byte {
 	case kind == 4:
 		frame = be.AppendUint16(frame, uint16(oneOf(t, poolType)))
 		frame = append(frame, t.bytes(t.between(0, 60), 255)...)
+	case kind == 5:
+		frame = append(append(frame, 0x86, 0xdd), drawDiscovery(t)...)
 	default:
 		if f := t.flow(); f.v6 {
 			frame = append(append(frame, 0x86, 0xdd), drawIPv6(t, f, out)...)
@@ -182,9 +184,13 @@ func drawIPv6(t *source, f flow, out bool) []byte {
 }
 
 func drawIPv6Of(t *source, f flow, out bool, body []byte) []byte {
-	proto := f.proto
 	src, dst := f.addrs(out)
-	next := proto
+	return drawDatagram(t, src, dst, f.proto, body)
+}
+
+// drawDatagram puts an IPv6 header in front of body, now and then with extension
+// headers in between.
+func drawDatagram(t *source, src, dst []byte, next byte, body []byte) []byte {
 	for range oneOf(t, []int{0, 0, 0, 0, 1, 2, 3}) {
 		kind := oneOf(t, []byte{0, 43, 60, 51, 44, 44})
 		ext := []byte{next, 0, 0, 0, 0, 0, 0, 0}

@@ -88,7 +88,7 @@ func drawValue(t *source, proto *nwfilter.Protocol, a *nwfilter.AttributeSpec) s
 	case a.Name == "protocolid" || a.Name == "encap-protocol":
 		n = oneOf(t, poolType)
 	case a.Name == "type" || a.Name == "typeend":
-		n = oneOf(t, []uint64{0, 3, 8, 11, 128, 129, 135, 255})
+		n = oneOf(t, []uint64{0, 3, 8, 11, 128, 129, 133, 135, 136, 255})
 	default:
 		n = uint64(t.between(0, 9))
 	}
@@ -173,9 +173,12 @@ func drawPolicy(t *source) (*policy.Policy, string) {
 		b.WriteString(">\n")
 		for range t.between(0, 4) {
 			one := b.Len()
-			if t.chance(runs) {
+			switch {
+			case t.chance(runs):
 				drawRun(t, &b)
-			} else {
+			case t.chance(10):
+				drawDiscoveryRule(t, &b)
+			default:
 				drawRule(t, &b)
 			}
 			// What the language refuses is left out.

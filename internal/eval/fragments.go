@@ -43,7 +43,7 @@ func datagramOf(p *packet.Packet) datagram {
 }
 
 const transportGroups = packet.HaveLinkProto | packet.HaveNetProto | packet.HavePorts | packet.HaveTCP |
-	packet.HaveTCPOptions | packet.HaveICMP | packet.HaveICMPv6
+	packet.HaveTCPOptions | packet.HaveICMP | packet.HaveICMPv6 | packet.HaveNDTarget | packet.HaveNDMAC
 
 // recall gives a later fragment what its first one told; nil if it is not a
 // later one or comes before the first.

@@ -62,6 +62,13 @@ func TestBuiltInFilters(t *testing.T) {
 		"no-arp-spoofing":       {"no-arp-ip-spoofing:7" + needs},
 		"no-ip-spoofing":        {"no-ip-spoofing:10" + needs},
 		"no-ipv6-spoofing":      {"no-ipv6-spoofing:11" + needs},
+
+		"clean-traffic-dual":      {"no-ip-spoofing:10" + needs, "no-nd-ip-spoofing:14" + needs},
+		"clean-traffic-ipv6":      {"no-nd-ip-spoofing:14" + needs},
+		"no-ipv6-source-spoofing": {"no-ipv6-source-spoofing:20" + needs},
+		"no-nd-ip-spoofing":       {"no-nd-ip-spoofing:14" + needs},
+		"no-nd-spoofing":          {"no-nd-ip-spoofing:14" + needs},
+		"no-nd-target-spoofing":   {"no-nd-target-spoofing:8" + needs},
 	}
 	for _, f := range builtin.All() {
 		findings, err := Run(Input{Filter: f.Name, Lookup: builtin.Get})
@@ -80,15 +87,17 @@ func TestBuiltInFilters(t *testing.T) {
 
 // TestBuiltInFiltersForAGuest has nothing to say about the complete ones.
 func TestBuiltInFiltersForAGuest(t *testing.T) {
-	for _, name := range []string{"clean-traffic", "clean-traffic-gateway"} {
+	for _, name := range []string{"clean-traffic", "clean-traffic-gateway", "clean-traffic-ipv6", "clean-traffic-dual"} {
 		findings, err := Run(Input{Filter: name, Lookup: builtin.Get, MAC: guestA, Parameters: []nwfilter.Parameter{
 			{Name: "IP", Value: "10.0.0.1"}, {Name: "IP", Value: "10.0.0.2"}, {Name: "GATEWAY_MAC", Value: "52:54:00:00:00:99"},
+			{Name: "IPV6", Value: "fe80::1"}, {Name: "IPV6", Value: "fd00::1"},
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range findings {
-			if f.Kind != UnusedParameter || name == "clean-traffic-gateway" {
+			// Not all of them need all of that.
+			if f.Kind != UnusedParameter {
 				t.Errorf("%s: %s", name, f)
 			}
 		}

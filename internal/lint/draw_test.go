@@ -60,6 +60,8 @@ func (d drawer) value(p *nwfilter.Protocol, a *nwfilter.AttributeSpec) string {
 		n = 0
 	case strings.Contains(a.Name, "port") && p.Name != "stp":
 		n = pick(d, ports)
+	case a.Name == "protocol" && p.Name == "ipv6" && d.chance(50):
+		n = packet.ProtoICMPv6 // what types and neighbour discovery need
 	case a.Name == "protocol":
 		n = pick(d, protos)
 	case strings.HasPrefix(a.Name, "type"):
@@ -197,6 +199,11 @@ func (d drawer) frame() []byte {
 		}
 	case n < 8:
 		text = fmt.Sprintf("%s %s > %s type %d code %d id 1 seq 1", icmp, src, dst, pick(d, []int{0, 3, 8, 128, 135, 255}), d.IntN(3))
+	case n == 8 && icmp == "icmpv6":
+		text = fmt.Sprintf("icmpv6 %s > %s type %d target %s", src, dst, d.IntN(3)+packet.NeighbourSolicitation, pick(d, addrs6))
+		for range d.IntN(3) {
+			text += " mac " + pick(d, macs)
+		}
 	case n == 8:
 		text = fmt.Sprintf("proto %d %s > %s", pick(d, []int{2, 50, 51}), src, dst)
 	case n == 9:

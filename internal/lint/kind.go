@@ -22,7 +22,7 @@ var (
 	UnusedParameter   = &Kind{"unused-parameter", "nothing uses a parameter"}
 	Overridden        = &Kind{"overridden-parameter", "a parameter of the binding takes the place of a reference's"}
 	BeforeSpoofing    = &Kind{"accept-before-anti-spoofing", "frames are accepted before their sender is checked"}
-	NDUntracked       = &Kind{"neighbour-discovery", "neighbour discovery has no state and is dropped"}
+	NDUntracked       = &Kind{"neighbour-discovery", "neighbour discovery has no state: rules with states do not accept it"}
 	GratuitousFalse   = &Kind{"gratuitous-false", "gratuitous='false' is no condition"}
 	StateIgnored      = &Kind{"state-ignored", "statematch='false' discards the state"}
 	NegatedList       = &Kind{"negated-list", "a list in a match='no' rule is one rule for each value"}

@@ -98,6 +98,10 @@ func (l *linter) mirrored(r *treeRule) {
 			"leave one of the two out")
 	}
 	oneWay := explicit && r.StateMatch
+	if a := r.discovery(); a != nil && oneWay && state.Value.Text != "NONE" {
+		l.rule(NDUntracked, Problem, r, state.Pos, fmt.Sprintf("neighbour discovery has no state, so that %s is compared in no packet with state=%q", a.Spec.Name, state.Value.Text),
+			"leave the state out")
+	}
 	icmp := r.Protocol.Name == "icmp" || r.Protocol.Name == "icmpv6"
 	if icmp && r.attribute("type") != nil {
 		if r.Direction == nwfilter.InOut {
@@ -106,7 +110,7 @@ func (l *linter) mirrored(r *treeRule) {
 		}
 		return
 	}
-	if oneWay || r.Direction == nwfilter.InOut || r.attribute("connlimit-above") != nil || r.onlyMAC() {
+	if oneWay || r.Direction == nwfilter.InOut || r.discovery() != nil || r.attribute("connlimit-above") != nil || r.onlyMAC() {
 		return
 	}
 	mirror := "with source and destination exchanged"
@@ -121,6 +125,14 @@ func (l *linter) mirrored(r *treeRule) {
 		l.rule(BothWays, Notice, r, r.Pos, fmt.Sprintf("this %s works in both directions, in the other %s: direction=%q says only which end is meant", r.Action, mirror, r.Direction),
 			"an explicit state makes it one-way, such as state='NEW'")
 	}
+}
+
+// discovery is an attribute that compares what neighbour discovery says.
+func (r *treeRule) discovery() *nwfilter.Attribute {
+	if a := r.attribute("ndtargetipaddr"); a != nil {
+		return a
+	}
+	return r.attribute("ndmacaddr")
 }
 
 // onlyMAC tells whether the source MAC is all that is compared, so that there

@@ -43,7 +43,7 @@ func (s space) all() set {
 
 func isMAC(f packet.Field) bool {
 	switch f {
-	case packet.SrcMAC, packet.DstMAC, packet.ARPSrcMAC, packet.ARPDstMAC, packet.STPRootAddress, packet.STPSenderAddress:
+	case packet.SrcMAC, packet.DstMAC, packet.ARPSrcMAC, packet.ARPDstMAC, packet.STPRootAddress, packet.STPSenderAddress, packet.NDMAC:
 		return true
 	}
 	return false

@@ -8,9 +8,10 @@ import (
 	"tapgate/nwfilter"
 )
 
-// senderFields say who sent a frame.
+// senderFields say who sent a frame, or whom it speaks for.
 var senderFields = map[packet.Field]bool{
 	packet.SrcMAC: true, packet.SrcIP: true, packet.ARPSrcMAC: true, packet.ARPSrcIP: true,
+	packet.NDMAC: true, packet.NDTarget: true,
 }
 
 func comparesSender(c *policy.Clause) bool {

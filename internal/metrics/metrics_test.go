@@ -302,7 +302,7 @@ func TestWhatCountsAsLearning(t *testing.T) {
 		return p
 	}
 	f := &fake{ports: []agent.Port{
-		port("told", agent.LearningState), learning("waits", datapath.Guarded, "IP", "IPV6"), learning("half", datapath.Guarded, "IPV6"),
+		port("told", agent.LearningState), learning("waits", agent.LearningState, "IP", "IPV6"), learning("half", datapath.Guarded, "IPV6"),
 		learning("knows", datapath.Guarded), learning("shut", datapath.Shut, "IP", "IPV6"), port("guarded", datapath.Guarded),
 	}}
 	m, _ := newTest(t, f)

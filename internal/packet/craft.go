@@ -135,7 +135,7 @@ func (n *notation) datagram() []gopacket.SerializableLayer {
 		"icmp": ProtoICMP, "icmpv6": ProtoICMPv6, "proto": layers.IPProtocol(n.number),
 	}[n.protocol]
 	hops, class := uint8(n.option("ttl", 64)), uint8(n.option("dscp", 0)<<2)
-	if t := n.icmpType; n.protocol == "icmpv6" && t >= 133 && t <= 137 {
+	if n.protocol == "icmpv6" && isDiscovery(n.icmpType) {
 		hops = uint8(n.option("ttl", 255)) // RFC 4861 takes no other
 	}
 	var ip interface {
@@ -184,6 +184,9 @@ func (n *notation) transport(ip gopacket.NetworkLayer) []gopacket.SerializableLa
 		}
 		icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(uint8(n.icmpType), uint8(n.option("code", 0)))}
 		icmp.SetNetworkLayerForChecksum(ip)
+		if isDiscovery(n.icmpType) {
+			return []gopacket.SerializableLayer{icmp, n.discovery()}
+		}
 		echo := &layers.ICMPv6Echo{Identifier: uint16(n.option("id", 1)), SeqNumber: uint16(n.option("seq", 1))}
 		return append([]gopacket.SerializableLayer{icmp, echo}, n.payload()...)
 	default:

@@ -47,6 +47,8 @@ const (
 	TCPOptions3
 	ICMPType
 	ICMPCode
+	NDTarget
+	NDMAC
 	ConnState
 	ConnDirection
 	NumFields
@@ -113,6 +115,8 @@ var fields = [NumFields]FieldInfo{
 	TCPOptions3:       {"tcp_options", 3, 64, HaveTCPOptions, true, low(func(p *Packet) uint64 { return p.TCPOptions[3] })},
 	ICMPType:          {"icmp_type", 0, 8, HaveICMP | HaveICMPv6, true, low(func(p *Packet) uint8 { return p.ICMPType })},
 	ICMPCode:          {"icmp_code", 0, 8, HaveICMP | HaveICMPv6, true, low(func(p *Packet) uint8 { return p.ICMPCode })},
+	NDTarget:          {"nd_target", 0, 128, HaveNDTarget, true, func(p *Packet) U128 { return p.NDTarget }},
+	NDMAC:             {"nd_mac", 0, 64, HaveNDMAC, true, low(func(p *Packet) uint64 { return p.NDMAC })},
 	ConnState:         {"state", 0, 8, 0, true, low(func(p *Packet) State { return p.State })},
 	ConnDirection:     {"direction", 0, 8, 0, true, low(func(p *Packet) Direction { return p.Direction })},
 }

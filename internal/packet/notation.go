@@ -35,6 +35,8 @@ func (e *TextError) Error() string {
 //	tcp|udp|udplite|sctp A[:PORT] > B[:PORT]    IPv6 with a port: [fd00::1]:80
 //	    tcp: syn ack fin rst psh urg ece cwr, seq N, ack N, win N
 //	icmp|icmpv6 A > B [echo-request|echo-reply|type N [code N]] [id N] [seq N]
+//	icmpv6 A > B router-solicitation|router-advertisement|redirect|
+//	    neighbor-solicitation|neighbor-advertisement [target A] [mac MAC …]
 //	proto N A > B
 //	arp|rarp [request|reply] A[/MAC] > B[/MAC]  rarp alone announces the sender
 //	ether TYPE [MAC > MAC]
@@ -125,6 +127,11 @@ type notation struct {
 	given    map[string]uint64
 	icmpType uint64
 	typed    bool
+
+	// Of neighbour discovery: as written, with the last word that only it has.
+	target        netip.Addr
+	linkAddresses []net.HardwareAddr
+	discoveryWord string
 }
 
 var protocols = []string{"tcp", "udp", "udplite", "sctp", "icmp", "icmpv6", "proto", "arp", "rarp", "ether"}
@@ -154,7 +161,7 @@ func (n *notation) parse(w *words) error {
 			return err
 		}
 	}
-	return nil
+	return n.checkDiscovery()
 }
 
 // parseMACs reads MAC > MAC if it stands there.

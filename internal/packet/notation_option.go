@@ -16,7 +16,7 @@ var tcpFlags = map[string]uint8{"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 1
 var icmpNames = map[string]map[string]uint64{
 	"icmp": {"echo-reply": 0, "echo-request": 8},
 	"icmpv6": {"echo-request": 128, "echo-reply": 129, "router-solicitation": 133, "router-advertisement": 134,
-		"neighbor-solicitation": 135, "neighbor-advertisement": 136},
+		"neighbor-solicitation": 135, "neighbor-advertisement": 136, "redirect": 137},
 }
 
 // numbers are the options that take one: the largest value, and the protocols
@@ -46,6 +46,10 @@ func (n *notation) parseOption(w *words) error {
 		w.at++
 		n.icmpType, n.typed = t, true
 		return nil
+	}
+	if n.protocol == "icmpv6" && slices.Contains(discoveryWords, word) {
+		w.at++
+		return n.parseDiscovery(w, word)
 	}
 	if _, ok := tcpFlags[word]; ok && n.protocol == "tcp" {
 		w.at++
@@ -86,6 +90,9 @@ func (n *notation) vocabulary() []string {
 		list = append(list, slices.Sorted(maps.Keys(tcpFlags))...)
 	}
 	list = append(list, slices.Sorted(maps.Keys(icmpNames[n.protocol]))...)
+	if n.protocol == "icmpv6" {
+		list = append(list, "target A", "mac MAC")
+	}
 	for _, word := range slices.Sorted(maps.Keys(numbers)) {
 		o := numbers[word]
 		if n.overIP() && (o.only == nil || slices.Contains(o.only, n.protocol)) && !slices.Contains(list, word) {

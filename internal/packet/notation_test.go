@@ -43,6 +43,8 @@ func TestTextGivesTheFieldsThatItNames(t *testing.T) {
 		{"icmp 10.0.0.9 > 10.0.0.5 type 3 code 4", values{ICMPType: 3, ICMPCode: 4}},
 		{"icmpv6 fd00::9 > fd00::5", values{NetProto: 58, ICMPType: 128}},
 		{"icmpv6 fe80::9 > ff02::1:ff00:5 neighbor-solicitation", values{ICMPType: 135, DstMAC: 0x3333ff000005}},
+		{"icmpv6 fe80::9 > ff02::1 router-advertisement mac 02:00:00:00:00:07 len 64", values{ICMPType: 134, NDMAC: 0x020000000007}},
+		{"icmpv6 fe80::9 > ff02::1 redirect mac 02:00:00:00:00:07 mac 02:00:00:00:00:08", values{ICMPType: 137, NDMAC: 0}},
 		{"proto 47 10.0.0.9 > 224.0.0.251", values{NetProto: 47, DstMAC: 0x01005e0000fb}},
 		{"udp 0.0.0.0:68 > 255.255.255.255:67", values{DstMAC: 0xffffffffffff, DstPort: 67}},
 		{"02:00:00:00:00:07 > 02:00:00:00:00:08 udp 10.0.0.9:1 > 255.255.255.255:2", values{SrcMAC: 0x020000000007, DstMAC: 0x020000000008}},
@@ -75,6 +77,8 @@ func TestChecksumsAndLengthsAreRight(t *testing.T) {
 		"tcp 10.0.0.9:4000 > 10.0.0.5:22 syn", "tcp [fd00::9]:4000 > [fd00::5]:22 ack len 1001",
 		"udp 10.0.0.9:53 > 10.0.0.5:53 len 33", "udp [fd00::9]:53 > [fd00::5]:53 len 33",
 		"icmp 10.0.0.9 > 10.0.0.5 len 56", "icmpv6 fd00::9 > fd00::5 len 56",
+		"icmpv6 fe80::9 > ff02::1:ff00:5 neighbor-solicitation target fe80::5 mac 52:54:00:00:00:01",
+		"icmpv6 fe80::9 > fe80::5 redirect target fe80::7 mac 02:00:00:00:00:07 len 2048",
 	} {
 		frame, _ := fromText(t, text)
 		decoded := gopacket.NewPacket(frame, layers.LinkTypeEthernet, gopacket.Default)
@@ -162,6 +166,13 @@ func TestErrorsNameTheWordAndWhatWasExpected(t *testing.T) {
 		"icmpv6 10.0.0.9 > 10.0.0.5":            {"10.0.0.9", "icmp"},
 		"icmp 10.0.0.9 > 10.0.0.5 type 256":     {"256", "\"type\", a number up to 255"},
 		"icmp 10.0.0.9 > 10.0.0.5 ping":         {"ping", "echo-request"},
+		"icmp 10.0.0.9 > 10.0.0.5 target ::":    {"target", "icmp takes (echo-reply"},
+		"icmpv6 ::1 > ::2 target ::":            {"target", `"target" only with a type from 135 to 137`},
+		"icmpv6 ::1 > ::2 type 134 target ::":   {"target", `"target" only with a type from 135 to 137`},
+		"icmpv6 ::1 > ::2 type 135 target":      {"", `the IPv6 address behind "target"`},
+		"icmpv6 ::1 > ::2 type 135 target 1.2":  {"1.2", `the IPv6 address behind "target"`},
+		"icmpv6 ::1 > ::2 type 135 mac fe":      {"fe", `the link-layer address behind "mac"`},
+		"icmpv6 ::1 > ::2 ping":                 {"ping", "target A, mac MAC"},
 		"icmp 10.0.0.9 > 10.0.0.5 seq 65536":    {"65536", "65535"},
 		"tcp ::ffff:10.0.0.9 > 10.0.0.5":        {"::ffff:10.0.0.9", "an address"},
 		"proto 256 10.0.0.9 > 10.0.0.5":         {"256", "an IP protocol"},
@@ -187,6 +198,7 @@ func FuzzFromText(f *testing.F) {
 	f.Add("52:54:00:00:00:01 > 52:54:00:00:00:02 vlan 3 tcp 10.0.0.9:4000 > 10.0.0.5:22 syn ack 3 seq 4 len 5")
 	f.Add("rarp reply 10.0.0.5/02:00:00:00:00:07 > 10.0.0.9")
 	f.Add("icmpv6 fe80::9 > ff02::1 type 134 code 0 id 3")
+	f.Add("icmpv6 fe80::9 > ff02::1 type 135 target fe80::1 mac 02:00:00:00:00:07 len 9")
 	f.Fuzz(func(t *testing.T, text string) {
 		frame, err := FromText(text, testEnds)
 		if (err == nil) != (len(frame) > 0) {

@@ -26,6 +26,8 @@ const (
 	HaveTCPOptions // the whole TCP header
 	HaveICMP
 	HaveICMPv6
+	HaveNDTarget // neighbour discovery that names a target, readable or not
+	HaveNDMAC    // a link-layer address in neighbour discovery, or options that cannot be read
 )
 
 // Fragment tells what part of an IP datagram a frame carries.
@@ -117,7 +119,9 @@ type Packet struct {
 	DSCP                               uint8
 	TCPFlags                           uint8 // as on the wire: FIN = 1 … CWR = 0x80
 	ICMPType, ICMPCode                 uint8
-	ARPGratuitous                      uint8 // 1: sender IP = target IP
+	NDTarget                           U128   // ::, if it cannot be read
+	NDMAC                              uint64 // 0, if it cannot be read or options name several
+	ARPGratuitous                      uint8  // 1: sender IP = target IP
 	STPType, STPFlags                  uint8
 	State                              State
 	Direction                          Direction

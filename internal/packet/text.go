@@ -22,7 +22,7 @@ const (
 // a fragment is followed by "fragment at N". The frame may be cut short; length
 // says how long it was.
 func Text(frame []byte, length int, detail Detail) string {
-	t := &wording{length: length - 14, padded: length <= leastFrame}
+	t := &wording{length: length - 14, padded: length <= leastFrame, cut: len(frame) < length}
 	// What is missing is not what the text tells.
 	frame = append(frame[:len(frame):len(frame)], make([]byte, max(0, length-len(frame)))...)
 	if len(frame) < 14 {
@@ -60,6 +60,7 @@ type wording struct {
 	words  []string
 	length int // of what is behind the Ethernet header
 	padded bool
+	cut    bool // bytes are missing
 }
 
 // leastFrame is what senders make shorter frames up to (IEEE 802.3 clause
@@ -116,15 +117,17 @@ func (t *wording) datagram(detail Detail) {
 	default:
 		t.add("proto %d %v > %v", t.LinkProto, src, dst)
 	}
-	if t.Have&HaveTCP != 0 {
+	header := int(t.L4Header)
+	switch {
+	case t.Have&HaveTCP != 0:
 		t.tcp(detail)
+	case t.LinkProto == ProtoSCTP:
+		header += t.sctpChunk()
+	case icmp && t.Family == 6 && isDiscovery(uint64(t.ICMPType)):
+		header = t.discovery()
 	}
 	if t.FragmentOffset > 0 || t.MoreFragments {
 		t.add("fragment at %d", t.FragmentOffset)
-	}
-	header := int(t.L4Header)
-	if t.LinkProto == ProtoSCTP {
-		header += t.sctpChunk()
 	}
 	t.payload(int(t.L4Length) - header)
 }

@@ -22,6 +22,11 @@ func TestTextsAreReadBack(t *testing.T) {
 		"icmp 10.0.0.9 > 10.0.0.5 type 3 code 4",
 		"icmpv6 fd00::9 > fd00::5 echo-request id 1 seq 2",
 		"icmpv6 fe80::9 > ff02::1:ff00:5 neighbor-solicitation",
+		"icmpv6 :: > ff02::1:ff00:5 neighbor-solicitation target fe80::5 len 16",
+		"icmpv6 fe80::9 > ff02::1 neighbor-advertisement mac 02:00:00:00:00:07",
+		"icmpv6 fe80::9 > ff02::1 neighbor-advertisement target fe80::5 mac 00:00:00:00:00:00 len 4088",
+		"icmpv6 fe80::9 > ff02::2 router-solicitation mac 02:00:00:00:00:07",
+		"icmpv6 fe80::9 > fe80::5 redirect target fe80::7",
 		"proto 47 10.0.0.9 > 10.0.0.5 len 8",
 		"proto 58 10.0.0.9 > 10.0.0.5",
 		"vlan 42 udp 10.0.0.9:1 > 10.0.0.5:2",
@@ -71,6 +76,20 @@ func TestTextsOfWhatCannotBeWritten(t *testing.T) {
 	if got, want := Text(first, len(first), 0), "udp 10.0.0.9:53 > 10.0.0.5:53 fragment at 0 len 8"; got != want {
 		t.Errorf("a first fragment: %q, want %q", got, want)
 	}
+	// What rules take for unreadable is told as what means the same to them.
+	two, _ := fromText(t, "icmpv6 fe80::9 > ff02::1 neighbor-advertisement mac 02:00:00:00:00:07 mac 02:00:00:00:00:08")
+	if got, want := Text(two, len(two), 0), "icmpv6 fe80::9 > ff02::1 neighbor-advertisement mac 00:00:00:00:00:00 len 8"; got != want {
+		t.Errorf("two link-layer addresses: %q, want %q", got, want)
+	}
+	short, _ := fromText(t, "icmpv6 fe80::9 > ff02::1 neighbor-advertisement")
+	be.PutUint16(short[18:], 20)
+	if got, want := Text(short, len(short), 0), "icmpv6 fe80::9 > ff02::1 neighbor-advertisement target :: mac 00:00:00:00:00:00"; got != want {
+		t.Errorf("an advertisement cut short: %q, want %q", got, want)
+	}
+	long, _ := fromText(t, "icmpv6 fe80::9 > ff02::1 router-advertisement"+strings.Repeat(" mac 02:00:00:00:00:07", 30))
+	if got, want := Text(long[:256], len(long), 0), "icmpv6 fe80::9 > ff02::1 router-advertisement len 240"; got != want {
+		t.Errorf("options that the capture lacks: %q, want %q", got, want)
+	}
 	malformed, _ := fromText(t, "udp 10.0.0.9:53 > 10.0.0.5:53")
 	malformed[14] = 0x41
 	if got, want := Text(malformed, len(malformed), 0), "ether 0x0800 52:54:00:00:00:01 > 52:54:00:00:00:99 len 46"; got != want {
@@ -97,7 +116,7 @@ func setIPv4Checksum(frame []byte) {
 func FuzzText(f *testing.F) {
 	for _, text := range []string{
 		"tcp 10.0.0.9:4000 > 10.0.0.5:22 syn", "udp [fd00::9]:53 > [fd00::5]:53 len 3", "sctp 10.0.0.9:7 > 10.0.0.5:8",
-		"icmpv6 fd00::9 > fd00::5", "arp 10.0.0.5 > 10.0.0.9", "vlan 3 ether 0x88b5 len 4",
+		"icmpv6 fd00::9 > fd00::5", "icmpv6 fe80::9 > fe80::5 redirect target fe80::7 mac 02:00:00:00:00:07", "arp 10.0.0.5 > 10.0.0.9", "vlan 3 ether 0x88b5 len 4",
 	} {
 		frame, err := FromText(text, testEnds)
 		if err != nil {

@@ -51,6 +51,9 @@ func (p *Packet) decodeICMP(b []byte) {
 	if len(b) >= 8 {
 		p.ICMPID = be.Uint16(b[4:])
 	}
+	if p.LinkProto == ProtoICMPv6 {
+		p.decodeDiscovery(b)
+	}
 }
 
 func (p *Packet) decodeTCP(b []byte) {

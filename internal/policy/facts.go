@@ -19,6 +19,8 @@ func (f *Facts) add(c *Clause, stage nwfilter.Stage) {
 				f.States = true
 			case t.Field >= packet.TCPOptions0 && t.Field <= packet.TCPOptions3:
 				f.TCPOptions = true
+			case t.Field == packet.NDTarget || t.Field == packet.NDMAC:
+				f.Discovery = true
 			}
 		}
 	}

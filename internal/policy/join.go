@@ -82,3 +82,11 @@ var joins = func() []join {
 	t = append(t, pair(packet.SrcPort, packet.DstPort, span, [2]string{"srcportstart", "srcportend"}, [2]string{"dstportstart", "dstportend"})...)
 	return t
 }()
+
+// discoveryJoins are those of neighbour discovery messages. They come behind the
+// conditions on the ICMP type: a fragment too short for one of them is judged by
+// its type, if it tells that.
+var discoveryJoins = []join{
+	same("ndtargetipaddr", packet.NDTarget, prefix, "ndtargetipmask"),
+	same("ndmacaddr", packet.NDMAC, masked, "ndmacmask"),
+}

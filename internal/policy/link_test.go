@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"testing"
 
 	"tapgate/nwfilter/builtin"
@@ -72,6 +73,84 @@ func TestChains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want(t, lines(resolve(t, nil, test.documents...).Link[Out]), test.want...)
 		})
+	}
+}
+
+// What the guest may send over IPv6, with two addresses.
+func TestCleanTrafficIPv6(t *testing.T) {
+	p, err := Resolve("clean-traffic-ipv6", guestMAC, params("IPV6=fe80::1", "IPV6=fd77::11"), builtin.Get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const icmpv6 = "ethertype=ipv6 protocol=icmpv6 "
+	const fromNone = "ethertype=ipv6 src=:: protocol=icmpv6 "
+	want(t, lines(p.Link[Out]),
+		"mac:",
+		"  return src mac=52:54:00:00:00:01",
+		"  drop",
+		"ipv6-router:",
+		"  drop "+icmpv6+"type=134 code=0-255",
+		"  drop "+icmpv6+"type=137 code=0-255",
+		"  return",
+		"ipv6-nd-mac:",
+		"  drop "+icmpv6+"type=133-137 code=0-255 nd mac!=52:54:00:00:00:01",
+		"  return",
+		"ipv6-nd-ip:",
+		"  return "+fromNone+"type=133 code=0-255",
+		"  return "+fromNone+"type=135 code=0-255",
+		"  return ethertype=ipv6 src=fe80::1",
+		"  return ethertype=ipv6 src=fd77::11",
+		"  drop "+icmpv6+"type=133-137 code=0-255",
+		"  return",
+		"ipv6-target:",
+		"  return "+icmpv6+"type=136 code=0-255 nd target=fe80::1",
+		"  return "+icmpv6+"type=136 code=0-255 nd target=fd77::11",
+		"  drop "+icmpv6+"type=136 code=0-255",
+		"  return",
+		"ipv6-source:",
+		"  return "+fromNone+"type=131-133 code=0-255",
+		"  return "+fromNone+"type=135 code=0-255",
+		"  return "+fromNone+"type=143 code=0-255",
+		"  return ethertype=ipv6 src=fe80::1",
+		"  return ethertype=ipv6 src=fd77::11",
+		"  drop",
+		"ipv6-dhcp:",
+		"  drop ethertype=ipv6 protocol=udp dport=546",
+		"  return",
+		"accept ethertype=ipv6",
+		"rarp:",
+		"  accept ethertype=rarp src mac=52:54:00:00:00:01 dst mac=ff:ff:ff:ff:ff:ff arp opcode=3 arp sender mac=52:54:00:00:00:01 arp target mac=52:54:00:00:00:01 arp sender=0.0.0.0 arp target=0.0.0.0",
+		"  drop",
+		"accept ethertype=0x0835",
+		"drop",
+	)
+	if !p.Facts.Discovery || p.Facts.Tracked() {
+		t.Errorf("facts %+v", p.Facts)
+	}
+}
+
+// clean-traffic-dual is clean-traffic and clean-traffic-ipv6 in one.
+func TestCleanTrafficDual(t *testing.T) {
+	given := params("IP=10.77.0.11", "IPV6=fe80::1", "IPV6=fd77::11")
+	list := func(name string, d Direction) map[string]bool {
+		p, err := Resolve(name, guestMAC, given, builtin.Get)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := map[string]bool{}
+		for _, line := range lines(p.Link[d]) {
+			set[line] = true
+		}
+		return set
+	}
+	for _, d := range Directions {
+		both := list("clean-traffic", d)
+		for line := range list("clean-traffic-ipv6", d) {
+			both[line] = true
+		}
+		if dual := list("clean-traffic-dual", d); !maps.Equal(dual, both) {
+			t.Errorf("%s: %v, want %v", d, dual, both)
+		}
 	}
 }
 

@@ -96,6 +96,18 @@ func (c *concrete) conditions(mirrored bool) ([]Condition, error) {
 	if err != nil {
 		return nil, err
 	}
+	if conds, err = c.joined(conds, joins, mirrored); err != nil {
+		return nil, err
+	}
+	special, err := c.specialConditions()
+	if err != nil {
+		return nil, err
+	}
+	return c.joined(append(conds, special...), discoveryJoins, mirrored)
+}
+
+// joined adds the conditions of the attributes that joins name.
+func (c *concrete) joined(conds []Condition, joins []join, mirrored bool) ([]Condition, error) {
 	for i := range joins {
 		cond, err := c.join(&joins[i], mirrored)
 		if err != nil {
@@ -105,8 +117,7 @@ func (c *concrete) conditions(mirrored bool) ([]Condition, error) {
 			conds = append(conds, *cond)
 		}
 	}
-	special, err := c.specialConditions()
-	return append(conds, special...), err
+	return conds, nil
 }
 
 // join makes the condition of one attribute; nil if the rule does not have it.

@@ -40,6 +40,8 @@ func (b *builder) addNetwork(c *concrete) error {
 	if typed && r.Direction == nwfilter.InOut {
 		return nil // libvirt makes no rule of these (gap 15)
 	}
+	// Neighbour discovery has no answers that say the same, and no state.
+	discovery := c.discovery() != nil
 	var explicit packet.State
 	state := c.attr("state")
 	if state != nil && r.StateMatch && state.Value.Variable == nil {
@@ -59,10 +61,10 @@ func (b *builder) addNetwork(c *concrete) error {
 			}
 		default: // mode D: both ways
 			mirrored = mirrored || !own
-			if typed && mirrored {
+			if (typed || discovery) && !own {
 				continue
 			}
-			if r.Action == nwfilter.Accept && r.Direction != nwfilter.InOut && r.StateMatch {
+			if r.Action == nwfilter.Accept && r.Direction != nwfilter.InOut && r.StateMatch && !discovery {
 				t = tracking{states: packet.StateNew | packet.StateEstablished, direction: packet.Original}
 				if mirrored {
 					t = tracking{states: packet.StateEstablished, direction: packet.Reply}

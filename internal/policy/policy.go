@@ -40,6 +40,7 @@ type Facts struct {
 	States     bool // a condition on the state or direction of a connection
 	Related    bool // a condition that names RELATED
 	TCPOptions bool // a condition on a TCP option
+	Discovery  bool // a condition on what neighbour discovery says
 	ConnLimit  bool // connlimit-above
 	IPSet      bool // ipset
 	Reject     bool // reject at the network stage

@@ -117,6 +117,14 @@ func TestErrorsNameThePathOfReferences(t *testing.T) {
 			documents: []string{`<filter name="a"><rule action="drop" direction="in"><tcp dstportstart="80" dstportend="22"/></rule></filter>`},
 			want:      `test.xml:1:58: <tcp> dstportstart="80" is above dstportend="22": the range is empty`,
 		},
+		"neighbour discovery without its protocol": {
+			documents: []string{`<filter name="a"><rule action="drop" direction="in"><ipv6 ndmacaddr="52:54:00:00:00:01"/></rule></filter>`},
+			want:      `test.xml:1:59: <ipv6> ndmacaddr needs a plain protocol="icmpv6" beside it`,
+		},
+		"neighbour discovery of everything but ICMPv6": {
+			documents: []string{`<filter name="a"><rule action="drop" direction="in"><ipv6 match="no" protocol="icmpv6" ndtargetipaddr="fd00::1"/></rule></filter>`},
+			want:      `test.xml:1:88: <ipv6> ndtargetipaddr needs a plain protocol="icmpv6" beside it`,
+		},
 		"a setting as a variable": {
 			documents: []string{`<filter name="a"><filterref filter="b"/></filter>`, `<filter name="b"><rule action="drop" direction="in"><tcp dstportstart="$CTRL_HELPER_FTP"/></rule></filter>`},
 			params:    params("CTRL_HELPER_FTP=21"),

@@ -84,6 +84,9 @@ func (c *concrete) specialConditions() ([]Condition, error) {
 		if cond != nil {
 			conds = append(conds, *cond)
 		}
+		if err == nil {
+			err = c.needsICMPv6(c.discovery())
+		}
 		return conds, err
 	}
 	return conds, nil
@@ -142,12 +145,31 @@ func (c *concrete) icmpRange() (*Condition, error) {
 	if err != nil || first == nil {
 		return nil, err
 	}
-	proto := c.attr("protocol")
-	if proto == nil || proto.Negated || proto.Value.Number != packet.ProtoICMPv6 {
-		return nil, c.fault(first, "<ipv6> %s needs a plain protocol=\"icmpv6\" beside it", first.Spec.Name)
+	if err := c.needsICMPv6(first); err != nil {
+		return nil, err
 	}
 	typ := c.attr("type")
 	return &Condition{Attribute: "type", Negated: typ != nil && typ.Negated, Terms: []Term{
 		between(packet.ICMPType, typeLo, typeHi), between(packet.ICMPCode, codeLo, codeHi),
 	}}, nil
+}
+
+// discovery is the first attribute that compares what a message of neighbour
+// discovery says, nil without one.
+func (c *concrete) discovery() *nwfilter.Attribute {
+	for _, j := range discoveryJoins {
+		if a := c.attr(j.attribute); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// needsICMPv6 refuses an attribute of ICMPv6 in <ipv6> without that protocol.
+func (c *concrete) needsICMPv6(a *nwfilter.Attribute) error {
+	proto := c.attr("protocol")
+	if a == nil || proto != nil && !proto.Negated && proto.Value.Number == packet.ProtoICMPv6 {
+		return nil
+	}
+	return c.fault(a, "<ipv6> %s needs a plain protocol=\"icmpv6\" beside it", a.Spec.Name)
 }

@@ -26,7 +26,7 @@ var fieldNames = map[packet.Field]string{
 	packet.Family: "ip version", packet.SrcIP: "src", packet.DstIP: "dst", packet.DSCP: "dscp",
 	packet.LinkProto: "protocol", packet.NetProto: "protocol",
 	packet.SrcPort: "sport", packet.DstPort: "dport", packet.TCPFlags: "flags",
-	packet.ICMPType: "type", packet.ICMPCode: "code",
+	packet.ICMPType: "type", packet.ICMPCode: "code", packet.NDTarget: "nd target", packet.NDMAC: "nd mac",
 	packet.ConnState: "state", packet.ConnDirection: "direction",
 }
 
@@ -88,11 +88,15 @@ func (t Term) isMAC() bool {
 }
 
 func (t Term) isAddr() bool {
-	return t.Field == packet.SrcIP || t.Field == packet.DstIP || t.Field == packet.ARPSrcIP || t.Field == packet.ARPDstIP
+	switch t.Field {
+	case packet.SrcIP, packet.DstIP, packet.ARPSrcIP, packet.ARPDstIP, packet.NDTarget:
+		return true
+	}
+	return false
 }
 
 // v4 tells an IPv4 address from an IPv6 one by the width of its mask.
-func (t Term) v4() bool { return t.Mask.Hi == 0 && t.Mask.Lo>>32 == 0 }
+func (t Term) v4() bool { return t.Field != packet.NDTarget && t.Mask.Hi == 0 && t.Mask.Lo>>32 == 0 }
 
 func (t Term) value(v packet.U128) string {
 	switch {

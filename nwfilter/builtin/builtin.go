@@ -1,6 +1,6 @@
 // Package builtin holds the 24 filters that libvirt installs, which everybody's
-// filters refer to. They have no special status: a stored filter of the same
-// name takes a built-in one's place.
+// filters refer to, and those for IPv6 that it lacks. They have no special
+// status: a stored filter of the same name takes a built-in one's place.
 package builtin
 
 import (

@@ -13,8 +13,8 @@ import (
 
 const broadcast = "ff:ff:ff:ff:ff:ff"
 
-// facts are libvirt's 24 filters: the chain and its priority, then what stands
-// in the filter.
+// facts are libvirt's 24 filters and our own: the chain and its priority, then what
+// stands in the filter.
 var facts = map[string][]string{
 	"clean-traffic": {"root 0", "→ no-mac-spoofing", "→ no-ip-spoofing", "out accept -650: mac protocolid=ipv4", "→ allow-incoming-ipv4",
 		"→ no-arp-spoofing", "inout accept -500: mac protocolid=arp", "→ no-other-l2-traffic", "→ qemu-announce-self"},
@@ -54,6 +54,22 @@ var facts = map[string][]string{
 	"qemu-announce-self-rarp": {"rarp -400",
 		"out accept 500: rarp srcmacaddr=$MAC dstmacaddr=" + broadcast + " opcode=Request_Reverse arpsrcmacaddr=$MAC arpdstmacaddr=$MAC arpsrcipaddr=0.0.0.0 arpdstipaddr=0.0.0.0",
 		"in accept 500: rarp dstmacaddr=" + broadcast + " opcode=Request_Reverse arpsrcmacaddr=$MAC arpdstmacaddr=$MAC arpsrcipaddr=0.0.0.0 arpdstipaddr=0.0.0.0"},
+
+	"clean-traffic-ipv6": {"root 0", "→ no-mac-spoofing", "→ no-nd-spoofing", "→ no-ipv6-source-spoofing", "→ no-dhcpv6-server",
+		"out accept -550: mac protocolid=ipv6", "→ allow-incoming-ipv6", "→ no-other-l2-traffic", "→ qemu-announce-self"},
+	"clean-traffic-dual": {"root 0", "→ no-mac-spoofing", "→ no-ip-spoofing", "out accept -650: mac protocolid=ipv4", "→ allow-incoming-ipv4",
+		"→ no-nd-spoofing", "→ no-ipv6-source-spoofing", "→ no-dhcpv6-server", "out accept -550: mac protocolid=ipv6", "→ allow-incoming-ipv6",
+		"→ no-arp-spoofing", "inout accept -500: mac protocolid=arp", "→ no-other-l2-traffic", "→ qemu-announce-self"},
+	"no-nd-spoofing":     {"root 0", "→ no-ipv6-router", "→ no-nd-mac-spoofing", "→ no-nd-ip-spoofing", "→ no-nd-target-spoofing"},
+	"no-ipv6-router":     {"ipv6-router -650", "out drop 500: ipv6 protocol=icmpv6 type=134", "out drop 500: ipv6 protocol=icmpv6 type=137", "out return 1000: any"},
+	"no-nd-mac-spoofing": {"ipv6-nd-mac -640", "out drop 500: ipv6 protocol=icmpv6 type=133 typeend=137 ndmacaddr!=$MAC", "out return 1000: any"},
+	"no-nd-ip-spoofing": {"ipv6-nd-ip -630", "out return 100: ipv6 srcipaddr=:: protocol=icmpv6 type=133", "out return 100: ipv6 srcipaddr=:: protocol=icmpv6 type=135",
+		"out return 500: ipv6 srcipaddr=$IPV6", "out drop 900: ipv6 protocol=icmpv6 type=133 typeend=137", "out return 1000: any"},
+	"no-nd-target-spoofing": {"ipv6-target -620", "out return 500: ipv6 protocol=icmpv6 type=136 ndtargetipaddr=$IPV6",
+		"out drop 900: ipv6 protocol=icmpv6 type=136", "out return 1000: any"},
+	"no-ipv6-source-spoofing": {"ipv6-source -615", "out return 100: ipv6 srcipaddr=:: protocol=icmpv6 type=131 typeend=133", "out return 100: ipv6 srcipaddr=:: protocol=icmpv6 type=135",
+		"out return 100: ipv6 srcipaddr=:: protocol=icmpv6 type=143", "out return 500: ipv6 srcipaddr=$IPV6", "out drop 1000: any"},
+	"no-dhcpv6-server": {"ipv6-dhcp -605", "out drop 500: ipv6 protocol=udp dstportstart=546", "out return 1000: any"},
 }
 
 func describe(f *nwfilter.Filter) []string {
@@ -71,7 +87,11 @@ func describe(f *nwfilter.Filter) []string {
 			text += r.Protocol.Name
 		}
 		for _, a := range r.Attributes {
-			text += fmt.Sprintf(" %s=%s", a.Spec.Name, a.Value.Text)
+			equal := "="
+			if a.Negated {
+				equal = "!="
+			}
+			text += " " + a.Spec.Name + equal + a.Value.Text
 		}
 		out = append(out, text)
 	}
@@ -79,7 +99,7 @@ func describe(f *nwfilter.Filter) []string {
 }
 
 func TestFacts(t *testing.T) {
-	if got := len(builtin.Names()); got != len(facts) || got != 24 {
+	if got := len(builtin.Names()); got != len(facts) || got != 24+9 {
 		t.Errorf("%d built-in filters, %d facts", got, len(facts))
 	}
 	for _, f := range builtin.All() {

@@ -90,7 +90,7 @@ static __always_inline bool drop(struct outcome *o, __u32 reason)
 	return false;
 }
 
-#define VARIANTS 64
+#define VARIANTS 128
 
 /* The steps by the features that the skeleton was loaded for: STEPS * variant +
  * step. */

@@ -41,6 +41,7 @@ struct features {
 	__u8 reject;		/* the policy rejects packets */
 	__u8 limits;		/* the policy counts connections */
 	__u8 observe;		/* somebody learns from the port's packets */
+	__u8 nd;		/* something looks into neighbour discovery */
 };
 
 const volatile struct features features = {};

@@ -27,6 +27,8 @@
 #define HAVE_TCP_OPTIONS	(1 << 13)	/* the whole header */
 #define HAVE_ICMP		(1 << 14)
 #define HAVE_ICMPV6		(1 << 15)
+#define HAVE_ND_TARGET		(1 << 16)	/* neighbour discovery that names a target, readable or not */
+#define HAVE_ND_MAC		(1 << 17)	/* a link-layer address in it, or options that cannot be read */
 
 enum fragment {
 	FRAGMENT_NONE = 0,	/* a whole datagram */
@@ -121,6 +123,11 @@ struct packet {
 	__u32 slot;			/* of the generation that judges the packet */
 	__u32 port;			/* number of the port */
 	__u64 now;			/* nanoseconds, coarse monotonic */
+
+	/* What neighbour discovery says, where features.nd asks for it. */
+	__u64 nd_target[2];		/* ::, if it cannot be read */
+	__u64 nd_mac;			/* 0, if it cannot be read or options name several */
+	__u32 nd_at;			/* where the walk over its options stands */
 };
 
 #endif

@@ -340,7 +340,10 @@ static __always_inline void parse_tcp_options(struct packet *p, const __u8 *tcp)
 	bpf_loop(40, walk_option, &w, 0);
 }
 
-static __always_inline void parse_transport(struct packet *p, const __u8 *l4, bool options)
+#include "nd.h"
+
+static __always_inline void parse_transport(struct __sk_buff *skb, struct packet *p, const __u8 *l4,
+					    bool options, bool nd)
 {
 	__u32 length = p->l4_length, header;
 
@@ -370,6 +373,8 @@ static __always_inline void parse_transport(struct packet *p, const __u8 *l4, bo
 		p->icmp_code = l4[1];
 		if (length >= 8)
 			p->icmp_id = be16_at(l4 + 4);
+		if (nd)
+			parse_nd(skb, p, l4);
 		return;
 	}
 	if (length < 4)
@@ -400,9 +405,10 @@ static __always_inline void parse_transport(struct packet *p, const __u8 *l4, bo
 		parse_tcp_options(p, l4);
 }
 
-/* `options`: whether anything looks at TCP options. */
+/* `options`: whether anything looks at TCP options; `nd`: into neighbour
+ * discovery. */
 static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p, struct head *head,
-					 bool options)
+					 bool options, bool nd)
 {
 	__u32 end = skb->len, length = end, offset = 14, l4;
 	__u8 *bytes = head->bytes;
@@ -468,7 +474,7 @@ static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p
 		}
 		l4 = HEAD_BYTES;
 	}
-	parse_transport(p, bytes + (l4 & 0xff), options);
+	parse_transport(skb, p, bytes + (l4 & 0xff), options, nd);
 	if (p->fragment == FRAGMENT_FIRST && p->l4_length < p->l4_header)
 		p->fragment = FRAGMENT_SHORT;
 }

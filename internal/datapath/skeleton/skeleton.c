@@ -41,7 +41,7 @@ __noinline int parse(struct __sk_buff *skb)
 
 	if (!s)
 		return REASON_INTERNAL;
-	parse_packet(skb, &s->packet, &s->head, features.tcp_options || features.track);
+	parse_packet(skb, &s->packet, &s->head, features.tcp_options || features.track, features.nd);
 	return 0;
 }
 
