@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -79,9 +80,10 @@ func TestLearningThroughRestarts(t *testing.T) {
 					_, err := s.Heard(h.within(5*time.Second), dhcpv4.MessageTypeRequest, s.Mark())
 					h.must(err)
 				})
-				if l := h.learned("client0", address)[address]; !l.End.After(*first.End) {
-					h.Errorf("the lease was %+v and is %+v", first, l)
-				}
+				h.eventually(fmt.Sprintf("the lease %+v is renewed", first), func() bool {
+					l, ok := h.leases("client0")[address]
+					return ok && l.End.After(*first.End)
+				})
 				time.Sleep(time.Until(*first.End))
 				h.reached(a)
 			}, false},
