@@ -95,6 +95,23 @@ func TestModes(t *testing.T) {
 	}
 }
 
+func TestOddARPIsNoClaim(t *testing.T) {
+	for name, change := range map[string]func(frame []byte) []byte{
+		"RARP":                       func(b []byte) []byte { return set(b, 12, 0x80, 0x35) },
+		"another kind of hardware":   func(b []byte) []byte { return set(b, 14, 0, 6) },
+		"a longer hardware address":  func(b []byte) []byte { return append(set(b, 18, 8), 0, 0, 0, 0) },
+		"another protocol":           func(b []byte) []byte { return set(b, 16, 0x86, 0xdd) },
+		"an operation of no meaning": func(b []byte) []byte { return set(b, 20, 0, 3) },
+		"cut off":                    func(b []byte) []byte { return b[:41] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, anyIPv4)
+			k.dropped(change(text(t, "arp request 10.0.0.5 > 10.0.0.9")))
+			k.want()
+		})
+	}
+}
+
 func TestWhatTheGuestReceivesIsNoClaim(t *testing.T) {
 	k := newKit(t, anyIPv4)
 	k.in(text(t, "udp 10.0.0.5:1 > 10.0.0.9:2"))

@@ -149,6 +149,7 @@ func TestRequestsAreForgotten(t *testing.T) {
 	k.want()
 	for xid := range uint32(maxRequests + 1) {
 		k.out(dhcpOut(ask, xid, asking("10.0.0.5")))
+		k.wait(time.Millisecond)
 		k.out(dhcpOut(ask, xid, asking("10.0.0.5"))) // once more is not one more
 	}
 	k.in(dhcpIn(ack, 0, yours("10.0.0.5"), leaseTime(hour)))

@@ -79,6 +79,8 @@ func TestReplyAnswersARequest(t *testing.T) {
 		{"the loopback address", request, dhcp6In(reply6t, 7, iaNA(iaAddr("::1", hour))), nil},
 		{"all addresses", request, dhcp6In(reply6t, 7, iaPD(iaPrefix("::/0", hour))), nil},
 		{"half of them", request, dhcp6In(reply6t, 7, iaPD(iaPrefix("8000::/1", hour))), nil},
+		{"a 65,536th of them", request, dhcp6In(reply6t, 7, iaPD(iaPrefix("2001::/16", hour))), []string{"2001::/16 dhcpv6-pd 1h0m0s"}},
+		{"twice as many", request, dhcp6In(reply6t, 7, iaPD(iaPrefix("2000::/15", hour))), nil},
 		{"a prefix of groups", request, dhcp6In(reply6t, 7, iaPD(iaPrefix("ff02::/16", hour))), nil},
 		{"a prefix that is too long", request, dhcp6Raw(message6(reply6t, 7, dhcpv6.OptClientID(clientID), toServer, &dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionIAPD,
 			OptionData: append(append(make([]byte, 12), 0, 26, 0, 25, 0, 0, 0, 9, 0, 0, 0, 9, 129), net.ParseIP("2001:db8::")...)})), nil},
@@ -199,6 +201,7 @@ func TestDHCPv6RequestsAreForgotten(t *testing.T) {
 	k.want()
 	for xid := range byte(maxRequests + 1) {
 		k.out(dhcp6Out(request6t, xid, toServer))
+		k.wait(time.Millisecond)
 		k.out(dhcp6Out(request6t, xid, toServer))
 	}
 	k.in(dhcp6In(reply6t, 0, five))
