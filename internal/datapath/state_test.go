@@ -17,10 +17,11 @@ func TestEveryMapHasItsPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	places := slices.Concat(sharedMaps, skeletonMaps)
+	// The ring is that of all versions.
+	places := slices.Concat(sharedMaps, skeletonMaps, []string{observationsPin})
 	for name := range spec.Maps {
 		if !slices.Contains(places, name) && !strings.HasPrefix(name, ".rodata") {
-			t.Errorf("map %s: is it shared by all ports, or by all generations of a skeleton?", name)
+			t.Errorf("map %s: is it shared by all versions, by all ports, or by all generations of a skeleton?", name)
 		}
 	}
 	for _, name := range places {

@@ -191,7 +191,7 @@ static __always_inline void observe_packet(struct __sk_buff *skb, const struct p
 	/* As in parse_packet: the number that is tested must be the one that is used. */
 	barrier_var(length);
 	o->captured = 0;
-	if (length > 0 && length <= OBSERVE_FRAME && bpf_skb_load_bytes(skb, 0, o->frame, length) == 0)
+	if (length > 0 && bpf_skb_load_bytes(skb, 0, o->frame, length) == 0)
 		o->captured = length;
 	length = o->captured;
 	if (length > OBSERVE_FRAME)
