@@ -55,7 +55,9 @@ func (l *Lab) ServeDNSMasq(ctx context.Context, guest *Guest, dir string, config
 		args = append(args, fmt.Sprintf("--dhcp-range=%s,ra-only,64,%s", config.Advertised.Addr(), lease))
 	}
 	if config.From6.IsValid() || config.Advertised.IsValid() {
-		args = append(args, "--enable-ra")
+		// Advertised lifetimes are three intervals at least, and that of an interval is ten minutes if nobody
+		// says otherwise.
+		args = append(args, "--enable-ra", "--ra-param="+GuestDevice+",10")
 	}
 	p, err := l.Run(guest, exec.Command(path, append(args, config.Options...)...))
 	if err != nil {

@@ -12,5 +12,9 @@
 // sockets) of this process, so that even a killed process leaves nothing behind. Nothing is
 // created or changed in the namespace that the process was started in.
 //
+// Where a namespace is no guest, because a boot, a kernel and a virtio card of its own are asked for, there
+// are virtual machines (see AddVM); where a server or a client of the lab's own would only prove itself, there
+// are those that others have written (see ServeDNSMasq, RunDHCPClient), and a MissingError without them.
+//
 // The package knows nothing of filters: whoever wants to test one attaches it to a port.
 package lab

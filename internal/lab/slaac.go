@@ -46,15 +46,13 @@ func (g *Guest) AutoConfigure(config SLAACConfig) error {
 	return nil
 }
 
-// LinkLocal is the address that the kernel makes of a MAC address (RFC 4291 appendix A).
+// LinkLocal is the address that the kernel makes of a MAC address for its link.
 func LinkLocal(mac net.HardwareAddr) netip.Addr {
-	return interfaceID(netip.MustParsePrefix("fe80::/64"), mac)
+	return EUI64(netip.MustParsePrefix("fe80::/64"), mac)
 }
 
-// EUI64 is the address that the kernel makes of a MAC address in a prefix of 64 bits.
-func EUI64(prefix netip.Prefix, mac net.HardwareAddr) netip.Addr { return interfaceID(prefix, mac) }
-
-func interfaceID(prefix netip.Prefix, mac net.HardwareAddr) netip.Addr {
+// EUI64 is the address that the kernel makes of a MAC address in a prefix of 64 bits (RFC 4291 appendix A).
+func EUI64(prefix netip.Prefix, mac net.HardwareAddr) netip.Addr {
 	a := prefix.Addr().As16()
 	copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
 	return netip.AddrFrom16(a)

@@ -10,7 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
+	"runtime"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 )
@@ -66,6 +67,9 @@ func (l *Lab) AddVM(config VMConfig) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
+	if runtime.GOARCH != "amd64" && os.Getenv(KernelVariable) == "" {
+		return nil, &MissingError{"a kernel for x86-64 in a directory that " + KernelVariable + " names", "linux-image-cloud-amd64"}
+	}
 	kernel, err := findKernel()
 	if err != nil {
 		return nil, err
@@ -102,7 +106,7 @@ type kernel struct {
 
 // findKernel gives the newest kernel that there is.
 func findKernel() (kernel, error) {
-	missing := &MissingError{"a kernel for virtual machines: " + KernelVariable + " names a directory in which one is unpacked", "linux-image-cloud-amd64"}
+	missing := &MissingError{"a kernel for virtual machines in a directory that " + KernelVariable + " names", "linux-image-cloud-amd64"}
 	root := os.Getenv(KernelVariable)
 	if root == "" {
 		root = "/"
@@ -111,8 +115,7 @@ func findKernel() (kernel, error) {
 	if err != nil || len(images) == 0 {
 		return kernel{}, missing
 	}
-	sort.Strings(images)
-	k := kernel{image: images[len(images)-1]}
+	k := kernel{image: slices.Max(images)}
 	version := filepath.Base(k.image)[len("vmlinuz-"):]
 	for _, tree := range []string{"lib", "usr/lib"} {
 		k.modules, err = cardModules(filepath.Join(root, tree, "modules", version, "kernel"))
