@@ -156,9 +156,9 @@ func (f *function) call(part string) {
 func (f *function) clause(e entry, next string, k known, searched bool) {
 	undecided := f.newLabel()
 	// Ports come before TCP flags, flags before options, ICMP types before what
-	// neighbour discovery says, these before states:
-	// what lacks one lacks all that follow, so that the first decides. A set
-	// is looked up before, and connections are counted only by what is left.
+	// neighbour discovery says, all of these before states: what lacks one lacks all
+	// that follow, so that the first decides. A set is looked up before, and
+	// connections are counted only by what is left.
 	set := e.clause.IPSet
 	for _, t := range e.tests {
 		if t.transport && set != nil {
