@@ -127,6 +127,8 @@ func TestLeaseIsTakenBack(t *testing.T) {
 				k.want()
 				k.in(dhcpIn(ack, 2, yours("10.0.0.5"), leaseTime(hour))) // too late
 				k.want()
+				k.in(dhcpIn(ack, 9, yours("10.0.0.6"), leaseTime(hour)))
+				k.want("10.0.0.6 dhcp 1h0m0s")
 			} else {
 				k.want("10.0.0.5 dhcp 1h0m0s")
 			}
@@ -168,6 +170,11 @@ func TestDHCPInAny(t *testing.T) {
 			t.Errorf("the event is %+v, the leases %+v", event, k.Leases())
 		}
 		k.in(dhcpIn(offer, 1, yours("10.0.0.6"), leaseTime(hour), other))
+		k.wait(time.Second)
+		k.out(dhcpOut(discover, 1))
+		if event := k.in(dhcpIn(offer, 1, yours("10.0.0.5"), leaseTime(hour))); event.Changed || !event.Renewed {
+			t.Errorf("the same offer again gives %+v", event)
+		}
 		k.dropped(text(t, "arp request 10.0.0.7 > 10.0.0.9"))
 		k.want("10.0.0.5 dhcp-offer 1m0s")
 		if event := k.wait(offerTime); !event.Changed {

@@ -45,7 +45,7 @@ func (f *frame) dhcp(mac net.HardwareAddr) (dhcpMessage, bool) {
 		}
 	}
 	b, ok := f.datagram(from, to)
-	if !ok || f.Family != 4 {
+	if !ok {
 		return dhcpMessage{}, false
 	}
 	m, err := dhcpv4.FromBytes(b)

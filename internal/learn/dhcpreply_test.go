@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -42,6 +43,7 @@ func TestAcknowledgementAnswersARequest(t *testing.T) {
 		{"for a loopback address", dhcpOut(ask, 7, asking("127.0.0.5")), dhcpIn(ack, 7, yours("127.0.0.5"), leaseTime(hour)), ""},
 		{"of another server than chosen", selecting, dhcpIn(ack, 7, yours("10.0.0.5"), leaseTime(hour), serverID(netip.MustParseAddr("10.0.0.66"))), ""},
 		{"of no server", selecting, dhcpIn(ack, 7, yours("10.0.0.5"), leaseTime(hour), without(dhcpv4.OptionServerIdentifier)), ""},
+		{"of a server with a long name", dhcpOut(ask, 7, asking("10.0.0.5")), dhcpIn(ack, 7, yours("10.0.0.5"), leaseTime(hour), option(54, 10, 0, 0, 1, 0)), ""},
 		{"without a lease time", selecting, dhcpIn(ack, 7, yours("10.0.0.5")), ""},
 		{"of no time", selecting, dhcpIn(ack, 7, yours("10.0.0.5"), leaseTime(0)), ""},
 		{"with a short lease time", selecting, dhcpIn(ack, 7, yours("10.0.0.5"), option(51, 0, 0, 14)), ""},
@@ -72,6 +74,7 @@ func TestAcknowledgementAnswersARequest(t *testing.T) {
 			} else {
 				k.want(test.want)
 			}
+			k.now = k.now.Add(time.Second)
 			if again := k.in(test.reply); again.Renewed {
 				t.Errorf("the same reply again gives %+v", again)
 			}
@@ -141,6 +144,23 @@ func TestMalformedReplyTeachesNothing(t *testing.T) {
 		"a type in the field for a file too": func(b []byte) []byte {
 			copy(b[dhcpAt+fileField:], []byte{53, 1, 5, 255})
 			return options(b, 53, 1, 5, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 14, 16, 52, 1, 1, 255)
+		},
+		"an overloaded field without an end mark": func(b []byte) []byte {
+			copy(b[dhcpAt+fileField:], []byte{12, 1, 'x'})
+			return options(b, 53, 1, 5, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 14, 16, 52, 1, 1, 255)
+		},
+		"an option that leaves an overloaded field": func(b []byte) []byte {
+			copy(b[dhcpAt+snameField:], []byte{12, 63})
+			b[dhcpAt+fileField] = 255
+			return options(b, 53, 1, 5, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 14, 16, 52, 1, 2, 255)
+		},
+		"an overloaded field that ends within an option": func(b []byte) []byte {
+			b[dhcpAt+fileField-1] = 12
+			return options(b, 53, 1, 5, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 14, 16, 52, 1, 2, 255)
+		},
+		"an overloaded field filled to its end": func(b []byte) []byte {
+			copy(b[dhcpAt+snameField:], []byte{12, 62})
+			return options(b, 53, 1, 5, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 14, 16, 52, 1, 2, 255)
 		},
 		"overload in an overloaded field": func(b []byte) []byte {
 			copy(b[dhcpAt+fileField:], []byte{52, 1, 2, 255})

@@ -42,6 +42,7 @@ func TestReplyAnswersARequest(t *testing.T) {
 		{"RENEW", dhcp6Out(renew6, 7, toServer, five), reply, []string{want}},
 		{"REBIND", dhcp6Out(rebind6, 7, five), reply, []string{want}},
 		{"SOLICIT with rapid commit", dhcp6Out(solicit6, 7, rapid6), dhcp6In(reply6t, 7, rapid6, five), []string{want}},
+		{"REQUEST that speaks of rapid commit", dhcp6Out(request6t, 7, toServer, rapid6), reply, []string{want}},
 		{"with the status success", request, dhcp6In(reply6t, 7, success, iaNA(success, iaAddr("2001:db8::5", hour, success))), []string{want}},
 		{"a temporary address", request, dhcp6In(reply6t, 7, iaTA(iaAddr("2001:db8::5", hour))), []string{want}},
 		{"without an end", request, dhcp6In(reply6t, 7, iaNA(iaAddr("2001:db8::5", infinite*time.Second))), []string{"2001:db8::5 dhcpv6"}},
@@ -57,6 +58,7 @@ func TestReplyAnswersARequest(t *testing.T) {
 
 		{"a SOLICIT without rapid commit", dhcp6Out(solicit6, 7), dhcp6In(reply6t, 7, rapid6, five), nil},
 		{"a plain reply to a rapid SOLICIT", dhcp6Out(solicit6, 7, rapid6), reply, nil},
+		{"a plain reply to a plain SOLICIT", dhcp6Out(solicit6, 7), reply, nil},
 		{"a CONFIRM", dhcp6Out(dhcpv6.MessageTypeConfirm, 7, five), reply, nil},
 		{"an INFORMATION-REQUEST", dhcp6Out(dhcpv6.MessageTypeInformationRequest, 7), reply, nil},
 		{"a REQUEST of nobody", udp(guestMAC, peerMAC, netip.AddrPortFrom(guestLL, 546), netip.AddrPortFrom(router, 547), message6(request6t, 7, toServer, five)), reply, nil},
@@ -105,6 +107,7 @@ func TestReplyAnswersARequest(t *testing.T) {
 					t.Errorf("%s: the event is %+v", mode, event)
 				}
 				k.want(append(append([]string{}, test.want...), guestLL.String()+" nd")...)
+				k.now = k.now.Add(time.Second)
 				if again := k.in(test.reply); again.Renewed {
 					t.Errorf("%s: the same reply again gives %+v", mode, again)
 				}
@@ -191,6 +194,19 @@ func TestAddressOfDHCPv6ReplacesAClaimedOne(t *testing.T) {
 	k.in(routers(autonomousFor("2001:db8::/64", 5*hour)))
 	k.in(advertise(peerMAC, "2001:db8::5", "2001:db8::5")) // the guest will decline it
 	k.want("2001:db8::5 dhcpv6 1h0m0s", "fe80::5054:ff:fe00:1 ipv6")
+}
+
+func TestUnaskedDHCPv6ReplyIsNoted(t *testing.T) {
+	k := newKit(t, dhcp6)
+	for _, request := range [][]byte{dhcp6Out(request6t, 1, toServer), dhcp6Out(solicit6, 1, rapid6)} {
+		k.dropped(request)
+	}
+	event := k.in(dhcp6In(reply6t, 1, five))
+	if want := "the DHCPv6 REPLY of fe80::99 answers nothing that the guest asked for: it teaches nothing"; len(event.Notes) != 1 || event.Notes[0] != want {
+		t.Errorf("the notes are %q, want %q", event.Notes, want)
+	}
+	k.in(dhcp6In(reply6t, 1, rapid6, five))
+	k.want()
 }
 
 func TestDHCPv6RequestsAreForgotten(t *testing.T) {

@@ -52,7 +52,7 @@ func (f *frame) dhcpv6(mac net.HardwareAddr) (dhcpv6Message, bool) {
 		}
 	}
 	b, ok := f.datagram(from, to)
-	if !ok || f.Family != 6 || len(b) < dhcpv6.MessageHeaderSize {
+	if !ok || len(b) < dhcpv6.MessageHeaderSize {
 		return dhcpv6Message{}, false
 	}
 	m := dhcpv6Message{kind: dhcpv6.MessageType(b[0]), xid: [3]byte(b[1:4])}

@@ -97,14 +97,19 @@ func TestPrefixesAreBounded(t *testing.T) {
 	k.want("2001:db8::5 nd 1h0m0s")
 }
 
-func TestMemoryIsBounded(t *testing.T) {
-	k := newKit(t, Config{MAC: guestMAC, Mode: Any, IPv4: true, IPv6: true})
+// fillMemory lets more happen than is remembered.
+func fillMemory(k *kit) {
 	for i := range 100 {
 		k.out(dhcpOut(discover, uint32(i)))
 		k.out(dhcp6Out(dhcpv6.MessageTypeRequest, byte(i), toServer))
 		k.in(routersFrom(netip.MustParseAddr(address6(i)), autonomousFor(fmt.Sprintf("2001:db8:%x::/64", i), hour)))
 		k.out(dad(guestMAC, fmt.Sprintf("fe80::2:%x", i)))
 	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	k := newKit(t, Config{MAC: guestMAC, Mode: Any, IPv4: true, IPv6: true})
+	fillMemory(k)
 	m := k.memory
 	if len(m.requests) != maxRequests || len(m.requests6) != maxRequests || len(m.prefixes) != maxPrefixes || len(m.probes) != maxProbes || len(m.others) != maxOthers {
 		t.Errorf("%d, %d, %d, %d, %d", len(m.requests), len(m.requests6), len(m.prefixes), len(m.probes), len(m.others))

@@ -306,8 +306,14 @@ func TestDuplicate(t *testing.T) {
 			k.out(dad(guestMAC, "fe80::5"))
 			k.wait(time.Second)
 		}
-		k.in(advertise(peerMAC, "fe80::5", "fe80::5"))
+		event := k.in(advertise(peerMAC, "fe80::5", "fe80::5"))
 		k.want()
+		if want := "fe80::5 is somebody else's: the guest found a duplicate of it"; len(event.Notes) != 1 || event.Notes[0] != want {
+			t.Errorf("the notes are %q", event.Notes)
+		}
+		if m := k.memory; len(m.probes) != 0 || len(m.others) != 1 {
+			t.Errorf("%d probes are left and %d addresses of others", len(m.probes), len(m.others))
+		}
 	})
 	t.Run("that did not reach the guest", func(t *testing.T) {
 		k := newKit(t, dhcp6)
@@ -320,6 +326,9 @@ func TestDuplicate(t *testing.T) {
 func TestRoutersAddressIsNotTheGuests(t *testing.T) {
 	k := newKit(t, any6)
 	k.in(routers())
+	if event := k.in(routers()); event.Remembered || len(k.memory.others) != 1 {
+		t.Errorf("once more: %+v", event)
+	}
 	for _, frame := range [][]byte{solicit(guestMAC, "fe80::99"), advertise(guestMAC, "fe80::99", "fe80::99"), text(t, "udp [fe80::99]:1 > [fe80::9]:2")} {
 		k.out(frame)
 	}

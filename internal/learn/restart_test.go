@@ -107,6 +107,35 @@ func TestLeasesOutliveTheMemory(t *testing.T) {
 	k.want("10.0.0.6 dhcp")
 }
 
+func TestMemoryOfAnotherFormIsNone(t *testing.T) {
+	for name, change := range map[string]func(b []byte) []byte{
+		"version": func(b []byte) []byte { b[0]++; return b },
+		"mode":    func(b []byte) []byte { b[7] = byte(len(modes)); return b },
+		"more":    func(b []byte) []byte { return append(b, 0) },
+		"less":    func(b []byte) []byte { return b[:len(b)-1] },
+		"nothing": func(b []byte) []byte { return b[:8] },
+		"same":    func(b []byte) []byte { return b },
+	} {
+		k := newKit(t, dhcpIPv4)
+		k.out(dhcpOut(ask, 1, asking("10.0.0.5")))
+		k.Port = New(k.config, nil, change(k.Memory()))
+		k.in(dhcpIn(ack, 1, yours("10.0.0.5"), leaseTime(hour)))
+		if got := len(k.Leases()) == 1; got != (name == "same") {
+			t.Errorf("%s: learned %t", name, got)
+		}
+	}
+}
+
+func TestFullMemoryIsWhole(t *testing.T) {
+	k := newKit(t, Config{MAC: guestMAC, Mode: Any, IPv4: true, IPv6: true})
+	fillMemory(k)
+	before := k.Memory()
+	k.restart()
+	if after := k.Memory(); !bytes.Equal(before, after) {
+		t.Errorf("%d bytes became %d", len(before), len(after))
+	}
+}
+
 // TestConfigure has a machine with leases of all sources, and what is left of them
 // with another configuration.
 func TestConfigure(t *testing.T) {
