@@ -15,6 +15,9 @@ import (
 // TestFloodOfRequests lets one guest send 100,000 DHCP requests a second, or claims, while another gets its
 // address and keeps it: the other does not notice, and the daemon has next to nothing to do.
 func TestFloodOfRequests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures, which a race detector spoils")
+	}
 	const rate, limit = 100_000, 2 * time.Second
 	for name, flood := range map[string]func(*lab.Guest) *lab.Flood{"requests": lab.DHCPFlood, "claims": lab.ARPFlood} {
 		for _, mode := range []string{"dhcp", "any"} {

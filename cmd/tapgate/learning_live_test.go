@@ -201,13 +201,17 @@ func (h *learningHost) neverPasses(guest *lab.Guest, source string) {
 // TestLearnsFromTheFirstPing: the guest's first packet after it was bound teaches its address, and is
 // answered.
 func TestLearnsFromTheFirstPing(t *testing.T) {
+	tries := 10
+	if testing.Short() {
+		tries = 2
+	}
 	for source, prepare := range map[string]func(*learningHost){
 		"arp":  func(h *learningHost) { h.must(h.Guest.FlushNeighbours()) },
 		"ipv4": func(h *learningHost) { h.knowsNeighbour(h.Guest) },
 	} {
 		t.Run(source, func(t *testing.T) {
 			h := newLearningHost(t)
-			for n := range 10 {
+			for n := range tries {
 				prepare(h)
 				h.learn(h.Guest, "clean-traffic")
 				begin := time.Now()

@@ -102,6 +102,9 @@ func TestLearningThroughRestarts(t *testing.T) {
 			}, true},
 		} {
 			t.Run(state.name+", "+end.name, func(t *testing.T) {
+				if testing.Short() && end.name == "stopped" {
+					t.Skip("a kill is the harder end")
+				}
 				h := newLearningHost(t)
 				server := h.server(address, state.lease)
 				h.learn(h.client, "clean-traffic", "CTRL_IP_LEARNING=dhcp")
