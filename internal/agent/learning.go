@@ -120,6 +120,9 @@ func (a *Agent) follow(d Datapath, w *wanted) {
 	case l != nil && l.key == store.LeaseKey(w.binding):
 		l.config = learning.Config
 		l.machine.Configure(l.config)
+		if !slices.Equal(learn.Texts(l.machine.Leases()), learn.Texts(w.leases)) {
+			a.learners.note(port, learn.Event{Changed: true}) // some count no more, or came meanwhile
+		}
 	default:
 		memory, err := d.Recall(port)
 		var notGuarded *datapath.NotGuardedError

@@ -35,7 +35,7 @@ type Learning struct {
 }
 
 // ResolveLearning is Resolve where the binding need not give the guest's addresses:
-// what it lacks is taken from leases, which are to be such that count in the mode. As long as there is none of a family, that
+// what it lacks is taken from leases. As long as there is none of a family, that
 // family is restricted to what teaches, and if no family has any, everything is
 // (spec/address-learning.md, sections 2 and 5).
 func ResolveLearning(name string, mac net.HardwareAddr, params []nwfilter.Parameter, leases []learn.Lease, lookup func(string) *nwfilter.Filter) (*Policy, error) {
@@ -50,6 +50,7 @@ func ResolveLearning(name string, mac net.HardwareAddr, params []nwfilter.Parame
 		return nil, err
 	}
 	l.Config.IPv4, l.Config.IPv6 = slices.Contains(l.Wants, IPv4Variable), slices.Contains(l.Wants, IPv6Variable)
+	leases = learn.New(l.Config, leases, nil).Leases() // those that count in the mode
 	l.Offered = l.Config.IPv4 && learn.Offered(leases)
 	known := false
 	for _, variable := range l.Wants {

@@ -161,6 +161,18 @@ func TestWhatCannotBeLearned(t *testing.T) {
 	}
 }
 
+func TestAnOperatorsAddressIsEnoughWhereNothingIsLearned(t *testing.T) {
+	given := leases("10.0.0.5", "10.0.0.6")
+	given[0].Source = learn.Operator
+	p, err := resolveLearning(t, params("CTRL_IP_LEARNING=none"), given, needsIPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Observe != 0 || origins(p, Out) != "v4/return v4/drop" {
+		t.Errorf("observes %b, out %s", p.Observe, origins(p, Out))
+	}
+}
+
 // TestNobodyReachesRulesOfAnUnknownFamily looks at a rule that lets pass whoever is
 // not the guest: while the guest's address is not known, nobody does.
 func TestNobodyReachesRulesOfAnUnknownFamily(t *testing.T) {
