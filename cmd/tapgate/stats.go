@@ -61,6 +61,10 @@ func (t *tool) printStats(s *client.Stats, all bool) {
 		}
 		fmt.Fprintf(t.stdout, "\nlearned%s: %s", mode, orDash(learnedText(&s.Port)))
 	}
+	if s.Observed != (client.Observed{}) {
+		in, out, claims := s.Observed.In, s.Observed.Out, s.Observed.Claims
+		fmt.Fprintf(t.stdout, "\nobserved for that: %s to the guest, %s from it, %s that claim an address", observedText(in), observedText(out), observedText(claims))
+	}
 	fmt.Fprintf(t.stdout, "\nconnections: %d of %d now, %d opened, %d expired, %d given up for others, %d refused for lack of room; the host's table has %d of %d\n",
 		s.Connections, s.Quota, s.Opened, s.Expired, s.GivenUp, s.Refused, s.Table.Used, s.Table.Size)
 	t.printSets(s.Sets)
@@ -143,4 +147,16 @@ func ruleText(c *client.Clause) string {
 		text = c.Chain + ": " + text
 	}
 	return text + commentText(c.Comment)
+}
+
+// observedText counts frames that were to be copied to who learns.
+func observedText(c client.ObservedCounts) string {
+	text := plural(int(c.Told), "frame")
+	if c.Limited > 0 {
+		text += fmt.Sprintf(" (%d more beyond the limit)", c.Limited)
+	}
+	if c.Lost > 0 {
+		text += fmt.Sprintf(" (%d more lost for lack of room)", c.Lost)
+	}
+	return text
 }

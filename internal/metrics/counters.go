@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tapgate/internal/agent"
+	"tapgate/internal/datapath"
 	"tapgate/internal/packet"
 	"tapgate/internal/verdict"
 )
@@ -19,6 +20,8 @@ var (
 		"Packets that a port dropped, by direction and reason.", []string{"port", "direction", "reason"}, nil)
 	invalidDesc = prometheus.NewDesc("tapgate_invalid_packets_total",
 		"Packets of a port in the state INVALID, passed or dropped, by direction and cause.", []string{"port", "direction", "cause"}, nil)
+	observedDesc = prometheus.NewDesc("tapgate_observed_frames_total",
+		"Frames of a port that may teach its guest's addresses, by kind (in, out: messages; claim) and result (told; limited: beyond the limit; lost: no room).", []string{"port", "kind", "result"}, nil)
 	openedDesc = prometheus.NewDesc("tapgate_connections_opened_total",
 		"Connections that were opened through a port.", []string{"port"}, nil)
 )
@@ -40,7 +43,19 @@ var counters = slices.Concat(
 	directionCounters("in", func(p *agent.Port) *agent.Totals { return &p.In }),
 	directionCounters("out", func(p *agent.Port) *agent.Totals { return &p.Out }),
 	[]counter{{openedDesc, nil, true, func(p *agent.Port) uint64 { return p.Opened }}},
+	observedCounters("in", func(p *agent.Port) *datapath.ObservedCounts { return &p.Observed.In }),
+	observedCounters("out", func(p *agent.Port) *datapath.ObservedCounts { return &p.Observed.Out }),
+	observedCounters("claim", func(p *agent.Port) *datapath.ObservedCounts { return &p.Observed.Claims }),
 )
+
+// observedCounters are left out while they are 0: most ports learn nothing.
+func observedCounters(kind string, counts func(*agent.Port) *datapath.ObservedCounts) []counter {
+	return []counter{
+		{observedDesc, []string{kind, "told"}, false, func(p *agent.Port) uint64 { return counts(p).Told }},
+		{observedDesc, []string{kind, "limited"}, false, func(p *agent.Port) uint64 { return counts(p).Limited }},
+		{observedDesc, []string{kind, "lost"}, false, func(p *agent.Port) uint64 { return counts(p).Lost }},
+	}
+}
 
 func directionCounters(direction string, totals func(*agent.Port) *agent.Totals) []counter {
 	var list []counter
