@@ -25,7 +25,7 @@ func TestFloodOfRequests(t *testing.T) {
 				continue // the first one is taken, and that is that
 			}
 			t.Run(fmt.Sprint(name, ", mode ", mode), func(t *testing.T) {
-				h := newLearningHost(t)
+				h := newBusyLearningHost(t)
 				h.server("10.77.0.140", 4*time.Second)
 				h.learn(h.Guest, "clean-traffic", "CTRL_IP_LEARNING="+mode)
 				h.learn(h.client, "clean-traffic", "CTRL_IP_LEARNING=dhcp")

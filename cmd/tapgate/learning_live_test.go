@@ -40,7 +40,15 @@ type learnedLease struct {
 	End     *time.Time `json:"end"`
 }
 
+// newLearningHost makes one for a test that runs beside others: they wait most of the time.
 func newLearningHost(t *testing.T) *learningHost {
+	t.Helper()
+	t.Parallel()
+	return newBusyLearningHost(t)
+}
+
+// newBusyLearningHost makes one for a test that needs the processor for itself.
+func newBusyLearningHost(t *testing.T) *learningHost {
 	t.Helper()
 	h := &learningHost{daemonHost: newDaemonHost(t)}
 	guest, err := h.AddGuest(t.Context(), lab.GuestConfig{Name: "client", MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 0x40}})
