@@ -63,7 +63,6 @@ func (p *Port) Configure(c Config) {
 	before := p.config
 	if !bytes.Equal(before.MAC, c.MAC) {
 		p.memory = memory{}
-		before.Mode = None
 		maps.DeleteFunc(p.leases, func(_ netip.Prefix, l Lease) bool { return !l.lasting() })
 	}
 	maps.DeleteFunc(p.leases, func(_ netip.Prefix, l Lease) bool { return !c.wants(&l, before.Mode) })

@@ -191,6 +191,24 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
+func TestConfigurationCountsAtOnce(t *testing.T) {
+	k := newKit(t, Config{MAC: guestMAC, Mode: None})
+	for _, step := range []struct {
+		config Config
+		want   []string
+	}{
+		{Config{MAC: guestMAC, Mode: Any, IPv4: true}, []string{"10.0.0.5 arp"}},
+		{Config{MAC: guestMAC, Mode: Any, IPv4: true, IPv6: true}, []string{"10.0.0.5 arp", "fd00::5 nd"}},
+		{Config{MAC: guestMAC, Mode: FromDHCP, IPv4: true, IPv6: true}, nil},
+		{Config{MAC: peerMAC, Mode: Any, IPv4: true, IPv6: true}, nil},
+	} {
+		k.Configure(step.config)
+		k.dropped(text(t, "arp request 10.0.0.5 > 10.0.0.9"))
+		k.dropped(dad(guestMAC, "fd00::5"))
+		k.want(step.want...)
+	}
+}
+
 func TestOtherGuestsMemoryIsForgotten(t *testing.T) {
 	k := newKit(t, dhcpIPv4)
 	k.out(dhcpOut(ask, 1, asking("10.0.0.5")))
