@@ -307,3 +307,24 @@ func TestLearnsFromATaggedPacket(t *testing.T) {
 	h.must(sender.Send(tagged))
 	h.learned("guest0", "10.77.0.11")
 }
+
+// TestNobodyTakesANeighboursAddress: a guest says that it has the address of another one on the bridge.
+func TestNobodyTakesANeighboursAddress(t *testing.T) {
+	h := newLearningHost(t)
+	h.learn(h.Guest, "clean-traffic")
+	h.must(lab.Ping(t.Context(), h.Guest.Namespace, h.Neighbour.IPv4))
+	taken := h.Guest.IPv4.String()
+	h.learned("guest0", taken)
+	h.learn(h.client, "clean-traffic")
+	sender, err := h.client.OpenFrames(lab.GuestDevice)
+	h.must(err)
+	h.must(sender.Send(lab.ARPFrame(h.client.MAC, lab.Broadcast, layers.ARPRequest, h.client.MAC, h.Guest.IPv4, make([]byte, 6), h.Neighbour.IPv4)))
+	if h.passes(h.client, taken) {
+		t.Error("the address of another guest passes")
+	}
+	h.learned("client0")
+	if !h.passes(h.client, "10.77.0.40") { // its own, afterwards
+		t.Error("an address that nobody has does not pass")
+	}
+	h.learned("client0", "10.77.0.40")
+}

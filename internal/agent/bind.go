@@ -122,6 +122,9 @@ func (a *Agent) bind(ctx context.Context, u *store.Update, b *binding.Binding, o
 	if len(want.waitsFor()) > 0 && a.daemon == nil {
 		j.change.Notes = append(j.change.Notes, "nobody learns the guest's address before the daemon runs (\"tapgate daemon\")")
 	}
+	if !j.waiting {
+		a.learners.meet(b, a.devicesSeen[b.Port])
+	}
 	done.Change, done.Waiting, done.Milliseconds = j.change, j.waiting, milliseconds(time.Since(start))
 	if own != nil {
 		done.Definition = &FilterChange{Filter: own.Name, What: changeWords[change], Ports: t.changesBeside(b.Port)}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ import (
 type learnerSet struct {
 	mu    sync.Mutex
 	ports map[string]*learner
+	// neighbours are all ports that are bound and there.
+	neighbours map[string]neighbour
 	// taught are ports of which something was learned that is not kept yet, or not
 	// in force.
 	taught map[string]bool
@@ -54,7 +57,7 @@ const (
 )
 
 func newLearners() *learnerSet {
-	return &learnerSet{ports: map[string]*learner{}, taught: map[string]bool{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
+	return &learnerSet{ports: map[string]*learner{}, neighbours: map[string]neighbour{}, taught: map[string]bool{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
 }
 
 // tell puts a word into a channel that has room for one.
@@ -113,12 +116,16 @@ func (a *Agent) follow(d Datapath, w *wanted) {
 	port, learning := w.binding.Port, w.policy.Learning
 	a.learners.mu.Lock()
 	defer a.learners.mu.Unlock()
+	if learning == nil {
+		delete(a.learners.ports, port)
+		return
+	}
+	config := learning.Config
+	config.Taken = func(address netip.Addr) bool { return a.learners.taken(port, address) }
 	l := a.learners.ports[port]
 	switch {
-	case learning == nil:
-		delete(a.learners.ports, port)
 	case l != nil && l.key == store.LeaseKey(w.binding):
-		l.config = learning.Config
+		l.config = config
 		l.machine.Configure(l.config)
 		if !slices.Equal(learn.Texts(l.machine.Leases()), learn.Texts(w.leases)) {
 			a.learners.note(port, learn.Event{Changed: true}) // some count no more, or came meanwhile
@@ -130,8 +137,8 @@ func (a *Agent) follow(d Datapath, w *wanted) {
 			a.log.Warn("what was remembered of a guest is lost", "port", port, "fault", err)
 		}
 		a.learners.ports[port] = &learner{
-			key: store.LeaseKey(w.binding), config: learning.Config, memory: memory,
-			machine: learn.New(learning.Config, w.leases, memory),
+			key: store.LeaseKey(w.binding), config: config, memory: memory,
+			machine: learn.New(config, w.leases, memory),
 		}
 		tell(a.learners.due)
 	}
@@ -142,6 +149,7 @@ func (a *Agent) unlearn(port string) {
 	a.learners.mu.Lock()
 	defer a.learners.mu.Unlock()
 	delete(a.learners.ports, port)
+	delete(a.learners.neighbours, port)
 }
 
 // retryObserving is the time after which the ring is opened again.

@@ -265,3 +265,43 @@ func TestTwoPortsLearnEachItsOwn(t *testing.T) {
 	k.has("vnet1x", "")
 	k.has("vnet0", "vnet0 10.0.0.5 arp in use")
 }
+
+// TestNobodyTakesANeighboursAddress: a guest claims an address that a port of the
+// same bridge has, by its binding or by what was learned there.
+func TestNobodyTakesANeighboursAddress(t *testing.T) {
+	k := learningKit(t, "any")
+	for i, port := range []string{"given", "learned", "elsewhere"} {
+		k.host.add(port)
+		dev := k.host.devices[port]
+		dev.Bridge = []int{100, 100, 200}[i]
+		k.host.devices[port] = dev
+	}
+	dev := k.host.devices["vnet0"]
+	dev.Bridge = 100
+	k.host.devices["vnet0"] = dev
+	k.mustBind("given", "four", "IP=10.0.0.1")
+	for _, port := range []string{"learned", "elsewhere"} {
+		k.mustBind(port, "four")
+		if _, err := k.AddLease(t.Context(), alice, port, learn.Lease{Address: address(map[string]string{"learned": "10.0.0.2", "elsewhere": "10.0.0.3"}[port])}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.look(true)
+	k.claims("10.0.0.1")
+	k.claims("10.0.0.2")
+	k.state("learning")
+	if !strings.Contains(k.log.String(), "10.0.0.2 is the address of a neighbour") {
+		t.Error("nothing was said of it")
+	}
+	k.claims("10.0.0.3") // on another bridge
+	k.state("guarded", "10.0.0.3")
+	// A port that is unbound has no address any more.
+	if err := k.Unbind(t.Context(), alice, "learned"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.DeleteLease(t.Context(), alice, "vnet0", address("10.0.0.3")); err != nil {
+		t.Fatal(err)
+	}
+	k.claims("10.0.0.2")
+	k.state("guarded", "10.0.0.2")
+}

@@ -195,6 +195,7 @@ func (p *pass) planPort(r *resolver, name string) {
 		// another state directory. It keeps what it has: nothing is opened unasked.
 		return
 	}
+	p.learners.meet(b, dev)
 	want, err := r.want(b)
 	if err != nil {
 		p.settled = append(p.settled, PortChange{Port: name, Result: PortFailed, Detail: err.Error()})

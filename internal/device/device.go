@@ -20,6 +20,9 @@ type Device struct {
 	// Namespace is the cookie of its network namespace, which is never given
 	// twice before a reboot.
 	Namespace uint64
+	// Bridge is the index of the bridge, or other device, that it is a port of; 0
+	// if of none.
+	Bridge int
 }
 
 // NotFoundError says that there is no such device.
@@ -66,7 +69,7 @@ func describe(l netlink.Link) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	return Device{Name: l.Attrs().Name, Index: l.Attrs().Index, Kind: l.Type(), Namespace: namespace}, nil
+	return Device{Name: l.Attrs().Name, Index: l.Attrs().Index, Kind: l.Type(), Namespace: namespace, Bridge: l.Attrs().MasterIndex}, nil
 }
 
 // IsMacvtap tells whether the guest sits behind a character device on top of

@@ -26,7 +26,7 @@ func List() (map[string]Device, error) {
 	devices := make(map[string]Device, len(links))
 	for _, l := range links {
 		a := l.Attrs()
-		devices[a.Name] = Device{Name: a.Name, Index: a.Index, Kind: l.Type(), Namespace: namespace}
+		devices[a.Name] = Device{Name: a.Name, Index: a.Index, Kind: l.Type(), Namespace: namespace, Bridge: a.MasterIndex}
 	}
 	return devices, nil
 }

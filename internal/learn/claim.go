@@ -58,6 +58,10 @@ func (p *Port) claim4(f *frame) {
 			return
 		}
 	}
+	if _, had := p.leases[l.Address]; !had && p.config.taken(l.Address.Addr()) {
+		p.notes.add("%s is the address of a neighbour: it is not learned", l.Text())
+		return
+	}
 	p.give(l, f.now)
 }
 

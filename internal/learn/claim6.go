@@ -51,6 +51,10 @@ func (p *Port) claim6(f *frame, a netip.Addr, source Source, probed bool) {
 		p.notes.add("%s is somebody else's: it is not learned unless the guest looks for duplicates of it and nobody objects", a)
 		return
 	}
+	if p.config.taken(a) {
+		p.notes.add("%s is the address of a neighbour: it is not learned", a)
+		return
+	}
 	p.give(l, f.now)
 }
 

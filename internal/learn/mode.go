@@ -1,7 +1,7 @@
 // Package learn finds out which addresses a guest has from what it sends and
 // receives: state machines that are fed with frames and a clock, and know nothing
-// of how these come. What libvirt learns from is in spec/address-learning.md;
-// COMPATIBILITY.md ("learning") says where this package does otherwise.
+// of how these come. What teaches is in docs/learning.md; where libvirt does
+// otherwise, in COMPATIBILITY.md ("learning").
 package learn
 
 import (
@@ -49,4 +49,10 @@ type Config struct {
 	// servers of the link and relay agents. Without any of a family, all of that
 	// family do.
 	Servers []netip.Addr
+	// Taken tells of an address that the guest claims whether it is known to be
+	// somebody else's; nil if nobody knows.
+	Taken func(netip.Addr) bool
 }
+
+// taken is Taken, false if that is nil.
+func (c *Config) taken(a netip.Addr) bool { return c.Taken != nil && c.Taken(a) }

@@ -109,6 +109,9 @@ func (p *Port) Next() time.Time {
 	return next
 }
 
+// Has tells whether there is a lease of a whole address.
+func (p *Port) Has(a netip.Addr) bool { _, ok := p.leases[whole(a)]; return ok }
+
 // Leases is a copy of all leases, sorted by address.
 func (p *Port) Leases() []Lease {
 	return slices.SortedFunc(maps.Values(p.leases), func(a, b Lease) int { return a.Address.Compare(b.Address) })
