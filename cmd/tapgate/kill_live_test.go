@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapgate/client"
-	"tapgate/internal/agent"
+	"tapgate/internal/datapath"
 	"tapgate/internal/lab"
 	"tapgate/internal/store"
 )
@@ -123,7 +123,8 @@ func (h *killedHost) check() store.Result {
 		}
 	}
 	enforced, stored := "", ""
-	if len(ports) > 0 && ports[0].State != string(agent.NotGuarded) {
+	// What was prepared and not attached when the command was killed enforces nothing.
+	if len(ports) > 0 && (ports[0].State == string(datapath.Guarded) || ports[0].State == string(datapath.HalfSwapped)) {
 		enforced = ports[0].Filter
 	}
 	err := store.New(store.NewFiles(h.state)).View(h.Context(), func(v *store.View) error {
