@@ -57,7 +57,14 @@ func TestDHCPClientsGetAnAddressFromDNSMasq(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v; it printed:\n%s", err, p.Output())
 			}
-			if err := Ping(t.Context(), l.Neighbour.Namespace, address); err != nil {
+			// A client may still be busy with its address.
+			for try := range 3 {
+				if err = Ping(t.Context(), l.Neighbour.Namespace, address); err == nil {
+					break
+				}
+				t.Logf("try %d: %v", try, err)
+			}
+			if err != nil {
 				t.Error(err)
 			}
 			p.Stop()
