@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -35,6 +36,18 @@ tapgate settings timeout_udp=60
 timeout --preserve-status --signal INT 1 tapgate watch port0
 timeout --preserve-status --signal TERM 2 tapgate daemon --socket "$TAPGATE_STATE_DIR/socket" --default-filter no-ip-multicast --default-devices "vm*"
 tapgate unbind port0
+
+export TAPGATE_SOCKET="$TAPGATE_STATE_DIR/socket"
+tapgate daemon --gate off & daemon=$!
+trap "kill $daemon" EXIT
+until [ -S "$TAPGATE_SOCKET" ]; do sleep 0.1; done
+tapgate bind port0 --filter clean-traffic --mac 52:54:00:00:00:01
+tapgate list | grep -q "^port0  learning"
+bash -c "echo hello > /dev/udp/10.77.0.12/9"
+sleep 1
+tapgate leases port0 | grep "10.77.0.11 *arp"
+tapgate stats port0 | grep "[1-9].* accept ethertype=arp "
+tapgate unbind port0
 '`
 
 // TestTheUnitsRightsAreEnough runs commands with the rights that
@@ -43,9 +56,9 @@ func TestTheUnitsRightsAreEnough(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip(lab.ErrNeedsRoot)
 	}
-	for _, program := range []string{"setpriv", "mount"} {
+	for program, packages := range map[string]string{"setpriv": "util-linux", "mount": "mount", "bash": "bash"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("needs %s (Debian: apt-get install util-linux mount)", program)
+			t.Skipf("needs %s (Debian: apt-get install %s)", program, packages)
 		}
 	}
 	unit, err := os.ReadFile("../../systemd/tapgate.service")
@@ -65,8 +78,19 @@ func TestTheUnitsRightsAreEnough(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "port0"}, PeerName: "guest0"}
-	if err := ns.Links().LinkAdd(veth); err != nil {
+	veth := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "port0", Flags: net.FlagUp},
+		PeerName:  "guest0", PeerHardwareAddr: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1},
+	}
+	links := ns.Links()
+	guest, err := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "guest0"}}, links.LinkAdd(veth)
+	if err == nil {
+		err = links.LinkSetUp(guest)
+	}
+	if err == nil {
+		err = links.AddrAdd(guest, &netlink.Addr{IPNet: &net.IPNet{IP: net.IP{10, 77, 0, 11}, Mask: net.CIDRMask(24, 32)}})
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	err = ns.Do(func() error {
