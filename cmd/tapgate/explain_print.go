@@ -26,8 +26,8 @@ type explanation struct {
 	Rule    *clauseShown  `json:"rule,omitempty"`
 	Trace   []stepExplain `json:"trace"`
 	// Learned are the addresses that are known of the guest after the packet, where
-	// they are learned.
-	Learned []string `json:"learned,omitempty"`
+	// they are learned: none yet, if it is empty.
+	Learned []string `json:"learned,omitzero"`
 }
 
 type stepExplain struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,6 +68,7 @@ out: 0 packets (0 bytes) passed, 0 packets (0 bytes) dropped
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}
+	s.says(out, "52:54:00:00:00:01 IP=10.0.0.5,10.0.0.6\nconnections: ") // nothing was observed
 	out, _ = s.ok("stats vnet0 --all")
 	s.says(out, "0        0      accept protocol=tcp  web.xml:2 mirrored\n")
 	out, _ = s.ok("stats vnet0 --json")
@@ -75,4 +77,35 @@ out: 0 packets (0 bytes) passed, 0 packets (0 bytes) dropped
 	s.says(out, `"packets": 7`)
 	s.says(out, `"sent": 12`)
 	s.fails("stats vnet1", "tapgate: vnet1 is not guarded\n")
+}
+
+// What was observed of a port that learns is told, and what was not and why.
+func TestStatsOfObservedFrames(t *testing.T) {
+	const line = "\nobserved for that: %s\nconnections: "
+	for _, row := range []struct {
+		observed datapath.Observed
+		want     string
+	}{
+		{datapath.Observed{In: datapath.ObservedCounts{Told: 1}}, "1 frame to the guest, 0 frames from it, 0 frames that claim an address"},
+		{datapath.Observed{Out: datapath.ObservedCounts{Told: 2, Limited: 3}}, "0 frames to the guest, 2 frames (3 more beyond the limit) from it, 0 frames that claim an address"},
+		{datapath.Observed{
+			In: datapath.ObservedCounts{Told: 1, Lost: 2}, Claims: datapath.ObservedCounts{Told: 50, Limited: 7, Lost: 9},
+		}, "1 frame (2 more lost for lack of room) to the guest, 0 frames from it, 50 frames (7 more beyond the limit) (9 more lost for lack of room) that claim an address"},
+	} {
+		s := newSession(t)
+		s.stats = countedStats()
+		s.stats.Observed = row.observed
+		s.stats.Learning = &datapath.Learning{Mode: "any", Wants: []string{"IP"}}
+		out, _ := s.ok("stats vnet0")
+		s.says(out, fmt.Sprintf(line, row.want))
+	}
+	s := newSession(t)
+	s.stats = countedStats()
+	s.stats.Observed.Claims.Limited = 7
+	out, _ := s.ok("stats vnet0 --json")
+	s.says(out, `"observed": {
+    "claims": {
+      "limited": 7
+    }
+  }`)
 }

@@ -318,6 +318,32 @@ func TestWhatCountsAsLearning(t *testing.T) {
 	}
 }
 
+// Frames are counted by what they are and what became of them. A port that learns
+// nothing has no such series.
+func TestObservedFrames(t *testing.T) {
+	learning := port("vnet0", agent.LearningState)
+	learning.Observed = datapath.Observed{
+		In:     datapath.ObservedCounts{Told: 1, Limited: 2, Lost: 3},
+		Out:    datapath.ObservedCounts{Told: 4, Limited: 5, Lost: 6},
+		Claims: datapath.ObservedCounts{Told: 7, Lost: 9},
+	}
+	m, _ := newTest(t, &fake{ports: []agent.Port{learning, port("vnet1", datapath.Guarded)}})
+	var got []string
+	for line := range strings.Lines(exposition(t, m)) {
+		if rest, ok := strings.CutPrefix(line, "tapgate_observed_frames_total"); ok {
+			got = append(got, strings.TrimSpace(rest))
+		}
+	}
+	want := []string{
+		`{kind="claim",port="vnet0",result="lost"} 9`, `{kind="claim",port="vnet0",result="told"} 7`,
+		`{kind="in",port="vnet0",result="limited"} 2`, `{kind="in",port="vnet0",result="lost"} 3`, `{kind="in",port="vnet0",result="told"} 1`,
+		`{kind="out",port="vnet0",result="limited"} 5`, `{kind="out",port="vnet0",result="lost"} 6`, `{kind="out",port="vnet0",result="told"} 4`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestAStateThatIsNewIsNotTakenForGuarded(t *testing.T) {
 	f := &fake{ports: []agent.Port{port("vnet0", "a state of the next version")}}
 	m, _ := newTest(t, f)

@@ -52,7 +52,8 @@ func ResolveLearning(name string, mac net.HardwareAddr, params []nwfilter.Parame
 	l.Config.IPv4, l.Config.IPv6 = slices.Contains(l.Wants, IPv4Variable), slices.Contains(l.Wants, IPv6Variable)
 	leases = learn.New(l.Config, leases, nil).Leases() // those that count in the mode
 	l.Offered = l.Config.IPv4 && learn.Offered(leases)
-	known := false
+	// What the binding gives is known.
+	known := len(env[IPv4Variable])+len(env[IPv6Variable]) > 0
 	for _, variable := range l.Wants {
 		env[variable] = nil
 		for _, a := range learn.Addresses(leases, variable == IPv6Variable) {

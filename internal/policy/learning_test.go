@@ -47,9 +47,11 @@ func resolveLearning(t *testing.T, parameters []nwfilter.Parameter, known []lear
 }
 
 // actions are those of a list, for the filters that they come from.
-func origins(p *Policy, d Direction) string {
+func origins(p *Policy, d Direction) string { return originsOf(p.Link[d]) }
+
+func originsOf(list *List) string {
 	var words []string
-	for c := range p.Link[d].All {
+	for c := range list.All {
 		words = append(words, strings.TrimPrefix(c.Origin.Filter, "learning-")+"/"+c.Action.String())
 	}
 	return strings.Join(words, " ")
@@ -130,6 +132,51 @@ func TestWhatIsRestrictedWhileAddressesAreLearned(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAFamilyThatIsGivenIsKnown: as long as the other one is not, that one alone is
+// restricted.
+func TestAFamilyThatIsGivenIsKnown(t *testing.T) {
+	p, err := resolveLearning(t, params("IP=10.0.0.5", "CTRL_IP_LEARNING=dhcp"), nil, needsBoth, needsIPv4, needsIPv6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "nd/accept nd/accept nd/accept nd/accept dhcpv6/accept no-ipv6/drop v4/return v4/drop v6/return v6/drop"
+	if got := origins(p, Out); got != want {
+		t.Errorf("out %s\nwant %s", got, want)
+	}
+}
+
+// TestNetworkStageLetsPassWhatTeaches has a filter with rules of the network stage,
+// which neither end DHCP before the address is confirmed nor judge a family without
+// an address.
+func TestNetworkStageLetsPassWhatTeaches(t *testing.T) {
+	const nothing = `<filter name='top'>
+	  <filterref filter='v4'/><filterref filter='v6'/>
+	  <rule action='drop' direction='inout'><all/></rule>
+	  <rule action='reject' direction='inout'><all-ipv6/></rule>
+	</filter>`
+	for _, test := range []struct {
+		name   string
+		leases []learn.Lease
+		want   string
+	}{
+		{"nothing is known", nil, "dhcp/accept"},
+		{"an offer may be taken yet", leases("offered 10.0.0.5", "fd00::5"), "dhcp/accept top/drop top/reject"},
+		{"only IPv4 is known", leases("10.0.0.5"), "no-ipv6/accept top/drop top/reject"},
+		{"only IPv6 is known", leases("fd00::5"), "dhcp/accept no-ipv4/accept top/drop top/reject"},
+		{"both are known", leases("10.0.0.5", "fd00::5"), "top/drop top/reject"},
+	} {
+		p, err := resolveLearning(t, nil, test.leases, nothing, needsIPv4, needsIPv6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range Directions {
+			if got := originsOf(p.Network[d]); got != test.want {
+				t.Errorf("%s, %s: %s, want %s", test.name, d, got, test.want)
+			}
+		}
 	}
 }
 

@@ -70,7 +70,9 @@ type ExpectError struct {
 	Libvirt string `json:"libvirt,omitempty"`
 }
 
-// Sequence is a run of packets that begins with an empty connection table.
+// Sequence is a run of packets that begins with an empty connection table, and with
+// nothing learned. If any packet says what is Learned, the verdicts are what Tapgate
+// is to give, and not a recording: no difference to libvirt explains another one.
 type Sequence struct {
 	Note string `json:"note,omitempty"`
 	// Fragments is set where the frames are fragments of one datagram, so
@@ -90,8 +92,9 @@ type Packet struct {
 	// time.ParseDuration.
 	After Duration `json:"after,omitempty"`
 	// Learned are the addresses that are known of the guest after the packet, where
-	// the binding does not give them; left out, they are not looked at.
-	Learned []string `json:"learned,omitempty"`
+	// the binding does not give them; left out, they are not looked at. An empty list
+	// says that none is known.
+	Learned []string `json:"learned,omitzero"`
 	// LibvirtWithoutHelper is libvirt's verdict where it needs a helper rule by
 	// hand to reach Expect, for information.
 	LibvirtWithoutHelper Expect `json:"libvirt_without_helper,omitempty"`
@@ -209,6 +212,11 @@ func (t *Test) check() error {
 		for k, p := range s.Packets {
 			if p.Dir == "" || p.Expect == "" || len(p.Frame) == 0 {
 				return fmt.Errorf(`sequence %d packet %d: a packet needs "dir", "frame" and "expect"`, i+1, k+1)
+			}
+			for _, text := range p.Learned {
+				if canonical(text) == "" {
+					return fmt.Errorf("sequence %d packet %d: what is learned are addresses and prefixes, not %q", i+1, k+1, text)
+				}
 			}
 		}
 	}

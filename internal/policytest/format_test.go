@@ -25,6 +25,7 @@ func TestParseErrors(t *testing.T) {
 		{"half a byte", `"0102"`, `"010"`, "even number of hexadecimal digits"},
 		{"an empty frame", `"0102"`, `""`, `sequence 1 packet 1: a packet needs "dir", "frame" and "expect"`},
 		{"no direction", `"dir":"out",`, ``, `sequence 1 packet 1: a packet needs`},
+		{"what is no address", `"expect":"pass"`, `"expect":"pass","learned":["10.0.0"]`, `sequence 1 packet 1: what is learned are addresses and prefixes, not "10.0.0"`},
 		{"no MAC address", `"52:54:00:00:00:01"`, `"52:54"`, `"52:54" is no MAC address`},
 		{"no binding", `"filter":"x"`, `"filter":""`, "binds no filter"},
 		{"two ways at once", `{"name"`, `{"expect_error":{"stage":"bind"},"name"`, "exclude each other"},

@@ -2,11 +2,30 @@ package policytest
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"tapgate/internal/learn"
 	"tapgate/internal/policy"
 )
+
+// isOwn tells whether the sequence is about what Tapgate does, and no recording:
+// libvirt does not say what it has learned.
+func (s *Sequence) isOwn() bool {
+	return slices.ContainsFunc(s.Packets, func(p Packet) bool { return p.Learned != nil })
+}
+
+// canonical is an address, or a prefix, as Tapgate writes it (RFC 5952); "" for what is
+// neither.
+func canonical(text string) string {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.String()
+	}
+	if p, err := netip.ParsePrefix(text); err == nil {
+		return p.String()
+	}
+	return ""
+}
 
 // forget begins anew: nothing is known of the guest.
 func (r *run) forget() error {
@@ -74,7 +93,11 @@ func (r *run) checkLearned(p *Packet, result *packetResult) {
 	if r.learner != nil {
 		known = learn.Texts(r.learner.Leases())
 	}
-	want := slices.Sorted(slices.Values(p.Learned))
+	var want []string
+	for _, text := range p.Learned {
+		want = append(want, canonical(text))
+	}
+	slices.Sort(want)
 	slices.Sort(known)
 	if !slices.Equal(known, want) {
 		result.fault = fmt.Sprintf("the addresses %q are known, expected %q", known, want)

@@ -10,12 +10,15 @@ import (
 )
 
 // Nanoseconds between packets: 20 µs, as in the recordings; 12 ms where
-// connections are counted, which the kernel does with a delay. Between
-// sequences everything that a port remembers beside its connections has time
-// to expire.
+// connections are counted, which the kernel does with a delay; 200 ms where
+// addresses are learned, so that the limits on what is copied for that
+// (OBSERVE_INTERVAL in observe.h) let every packet teach, also one that is copied
+// twice. Between sequences everything that a port remembers beside its connections
+// has time to expire.
 const (
 	packetGap    = 20_000
 	connLimitGap = 12_000_000
+	learningGap  = 200_000_000
 	sequenceGap  = 120_000_000_000
 )
 
@@ -30,7 +33,10 @@ type run struct {
 }
 
 func (r *run) gap() int64 {
-	if r.policy.Facts.ConnLimit {
+	switch {
+	case r.learner != nil:
+		return learningGap
+	case r.policy.Facts.ConnLimit:
 		return connLimitGap
 	}
 	return packetGap
@@ -62,20 +68,28 @@ type packetResult struct {
 	known string
 }
 
-// sequence runs one sequence from an empty connection table, with nothing learned.
-func (r *run) sequence(s *Sequence) ([]packetResult, error) {
+// begin starts anew, from an empty connection table, with nothing learned.
+func (r *run) begin() error {
 	r.eval.reset()
 	if r.program != nil {
 		if err := r.program.tester.Reset(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.now += sequenceGap
-	if err := r.forget(); err != nil {
+	return r.forget()
+}
+
+func (r *run) sequence(s *Sequence) ([]packetResult, error) {
+	if err := r.begin(); err != nil {
 		return nil, err
 	}
 	history := compat.NewHistory(r.policy)
 	history.UseSets(r.eval.eval.InSet)
+	explain := history.Explain
+	if s.isOwn() {
+		explain = func() string { return "" }
+	}
 	results := make([]packetResult, len(s.Packets))
 	for i := range s.Packets {
 		p := &s.Packets[i]
@@ -89,7 +103,7 @@ func (r *run) sequence(s *Sequence) ([]packetResult, error) {
 			Packet: details.Packet, Verdict: details.Verdict, Reason: details.Reason,
 			Clause: details.Clause, Matched: details.Matched,
 		})
-		result.judge(r.engine, p.Expect, history.Explain)
+		result.judge(r.engine, p.Expect, explain)
 		r.checkLearned(p, result)
 	}
 	return results, nil
