@@ -3,7 +3,6 @@ package datapath
 import (
 	"bytes"
 	"context"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
 
 	"tapgate/internal/device"
@@ -78,15 +78,16 @@ func (o *observer) sees(port string, frame []byte, out, passed bool) {
 	}
 }
 
+// oneExchange makes the same frame each time.
+var oneExchange = dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4})
+
 func (l *live) discover() []byte {
-	return lab.UDPFrame(l.Guest.MAC, lab.Broadcast, netip.MustParseAddrPort("0.0.0.0:68"), netip.MustParseAddrPort("255.255.255.255:67"),
-		lab.DHCPMessage(l.Guest, 1, 1))
+	return lab.DHCPRequest(l.Guest.MAC, dhcpv4.MessageTypeDiscover, oneExchange)
 }
 
 // offer is broadcast, so that the guest, which has no client, does not answer.
 func (l *live) offer() []byte {
-	return lab.UDPFrame(l.Neighbour.MAC, lab.Broadcast, l.Neighbour.At(67), netip.MustParseAddrPort("255.255.255.255:68"),
-		lab.DHCPMessage(l.Guest, 2, 2))
+	return lab.DHCPReply(l.Neighbour.MAC, l.Neighbour.IPv4, l.Guest.MAC, dhcpv4.MessageTypeOffer, l.Guest.IPv4, time.Hour, oneExchange)
 }
 
 // observedPolicy lets DHCP through and nothing else.
@@ -292,7 +293,7 @@ func TestAFloodIsObservedWithinLimits(t *testing.T) {
 	}
 	flood := make(chan result, 1)
 	go func() {
-		rate, err := lab.DHCPDiscovers(l.Guest).Run(ctx, 100_000)
+		rate, err := lab.DHCPFlood(l.Guest).Run(ctx, 100_000)
 		flood <- result{rate, err}
 	}()
 	read := map[string]uint64{}
