@@ -24,7 +24,7 @@ func newTestCommand(t *tool) *cobra.Command {
 		Short: "Run policy tests",
 		Long: `Runs policy tests: files, .json or .json.gz, that hold filters, a binding and frames
 with the verdict they must get; or folders of such files. The format is described in
-the documentation.
+docs/policy-tests.md.
 
 Two engines can decide: "eval", the evaluator in Go that "tapgate explain" uses, and
 "ebpf", the program that guards ports, run by the kernel on the frames without any
