@@ -8,6 +8,9 @@ type Learning struct {
 	// have none yet.
 	Wants   []string `json:"wants"`
 	Waiting []string `json:"waiting,omitempty"`
+	// Restricted is set while nothing passes but what teaches, since no address of
+	// either family is known.
+	Restricted bool `json:"restricted,omitempty"`
 	// Offered is set while an address is merely offered to the guest.
 	Offered bool `json:"offered,omitempty"`
 }

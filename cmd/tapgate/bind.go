@@ -219,7 +219,11 @@ func (t *tool) printBound(d *client.Bound) {
 		fmt.Fprintf(t.stdout, "port %s guarded by filter %s: %s, %.0f ms\n", d.Port, d.Filter, plural(d.Rules, "rule"), d.Milliseconds)
 	}
 	if d.Learning != nil && len(d.Learning.Waiting) > 0 {
-		fmt.Fprintf(t.stdout, "port %s learns $%s (%s): until then nothing passes but what teaches it\n", d.Port, strings.Join(d.Learning.Waiting, " and $"), d.Learning.Mode)
+		nothing := "nothing of that family"
+		if d.Learning.Restricted {
+			nothing = "nothing"
+		}
+		fmt.Fprintf(t.stdout, "port %s learns $%s (%s): until then %s passes but what teaches it\n", d.Port, strings.Join(d.Learning.Waiting, " and $"), d.Learning.Mode, nothing)
 	}
 	if d.Definition != nil {
 		fmt.Fprintf(t.stdout, "filter %s %s\n", d.Filter, d.Definition.What)

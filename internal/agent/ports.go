@@ -28,7 +28,7 @@ const LearningState datapath.State = "learning"
 
 // stateOf is the state of a port, for people.
 func stateOf(s datapath.State, l *datapath.Learning) datapath.State {
-	if s == datapath.Guarded && l != nil && len(l.Waiting) == len(l.Wants) {
+	if s == datapath.Guarded && l != nil && l.Restricted {
 		return LearningState
 	}
 	return s

@@ -144,7 +144,7 @@ func showLearning(l *policy.Learning) *datapath.Learning {
 	if l == nil {
 		return nil
 	}
-	return &datapath.Learning{Mode: l.Config.Mode.String(), Wants: l.Wants, Waiting: l.Waiting, Offered: l.Offered}
+	return &datapath.Learning{Mode: l.Config.Mode.String(), Wants: l.Wants, Waiting: l.Waiting, Restricted: l.Restricted, Offered: l.Offered}
 }
 
 // needsNoMAC fails if a rule asks for the guest's address.

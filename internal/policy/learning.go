@@ -30,6 +30,9 @@ type Learning struct {
 	Config learn.Config
 	// Waiting are the variables without any address yet, of Wants.
 	Wants, Waiting []string
+	// Restricted is set as long as no address of either family is known: nothing
+	// passes but what teaches.
+	Restricted bool
 	// Offered is set while the IPv4 address is merely offered to the guest.
 	Offered bool
 }
@@ -73,9 +76,10 @@ func ResolveLearning(name string, mac net.HardwareAddr, params []nwfilter.Parame
 	if err != nil {
 		return nil, err // whatever is learned would not help
 	}
+	l.Restricted = !known
 	p = full
 	if len(l.Waiting) > 0 || l.Offered {
-		if p, err = l.restrict(full, known); err != nil {
+		if p, err = l.restrict(full); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +123,7 @@ func servers(params []nwfilter.Parameter) []netip.Addr {
 
 // restrict puts what a guest may do that has not all its addresses in front of the
 // full policy, or in its place if nothing is known.
-func (l *Learning) restrict(full *Policy, known bool) (*Policy, error) {
+func (l *Learning) restrict(full *Policy) (*Policy, error) {
 	env := values{"MAC": {l.Config.MAC.String()}}
 	for _, a := range l.Config.Servers {
 		name := "DHCPSERVER"
@@ -131,7 +135,7 @@ func (l *Learning) restrict(full *Policy, known bool) (*Policy, error) {
 	p := &Policy{Filter: full.Filter, MAC: full.MAC}
 	b := builder{policy: p}
 	var rules []flatRule
-	for _, name := range l.restrictions(env, known) {
+	for _, name := range l.restrictions(env) {
 		w := flattener{noted: map[nwfilter.Variable]bool{}, learned: true}
 		if err := w.walk(restrictions()[name], env, []string{full.Filter, name}); err != nil {
 			return nil, err
@@ -141,7 +145,7 @@ func (l *Learning) restrict(full *Policy, known bool) (*Policy, error) {
 	if err := b.build(rules); err != nil {
 		return nil, err
 	}
-	if known {
+	if !l.Restricted {
 		for _, d := range Directions {
 			p.Link[d].Items = append(p.Link[d].Items, full.Link[d].Items...)
 			p.Network[d].Items = append(p.Network[d].Items, full.Network[d].Items...)
@@ -152,7 +156,7 @@ func (l *Learning) restrict(full *Policy, known bool) (*Policy, error) {
 }
 
 // restrictions are the names of the filters that restrict, in their order.
-func (l *Learning) restrictions(env values, known bool) []string {
+func (l *Learning) restrictions(env values) []string {
 	var allowed, refused []string
 	dhcp, dhcpv6 := "learning-dhcp", "learning-dhcpv6"
 	if env["DHCPSERVER"] != nil {
@@ -173,7 +177,7 @@ func (l *Learning) restrictions(env values, known bool) []string {
 	if slices.Contains(l.Waiting, IPv6Variable) {
 		allowed, refused = append(allowed, "learning-nd", dhcpv6), append(refused, "learning-no-ipv6")
 	}
-	if !known {
+	if l.Restricted {
 		refused = []string{"learning-nothing"}
 	}
 	return append(allowed, refused...)

@@ -142,6 +142,9 @@ func TestAFamilyThatIsGivenIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p.Learning.Restricted {
+		t.Error("it is restricted")
+	}
 	const want = "nd/accept nd/accept nd/accept nd/accept dhcpv6/accept no-ipv6/drop v4/return v4/drop v6/return v6/drop"
 	if got := origins(p, Out); got != want {
 		t.Errorf("out %s\nwant %s", got, want)
