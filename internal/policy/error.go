@@ -65,7 +65,7 @@ func (e *MissingError) Error() string {
 	}
 	msg := strings.Join(parts, "; ")
 	if e.Learnable {
-		return msg + "; a port that is bound learns it from what its guest does; here give it with --param NAME=ADDRESS"
+		return fmt.Sprintf("%s; a port that is bound learns it from what its guest does; here give it with --param %s=ADDRESS", msg, e.Uses[0].Variable.Name)
 	}
 	return msg + "; give it with --param NAME=VALUE or a <parameter> of the reference"
 }

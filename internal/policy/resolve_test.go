@@ -132,7 +132,7 @@ func TestErrorsNameThePathOfReferences(t *testing.T) {
 		},
 		"an address to be learned": {
 			documents: []string{`<filter name="a"><rule action="drop" direction="in"><ip srcipaddr="$IP"/></rule></filter>`},
-			want:      `test.xml:1:57: $IP has no value; a port that is bound learns it from what its guest does; here give it with --param NAME=ADDRESS`,
+			want:      `test.xml:1:57: $IP has no value; a port that is bound learns it from what its guest does; here give it with --param IP=ADDRESS`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
