@@ -247,8 +247,13 @@ func (p *pass) carryOut(ctx context.Context) {
 			_ = p.datapath.Shut(ctx, j.port, false)
 		}
 	}
-	p.each(ctx, prepareAtOnce, func(j *job) {
+	// Each is put in force as soon as it is made ready: while one waits for the
+	// kernel, others are made.
+	making := make(chan struct{}, prepareAtOnce)
+	p.each(ctx, commitAtOnce, func(j *job) {
+		making <- struct{}{}
 		j.prepare(ctx, p.datapath)
+		<-making
 		if j.err == nil {
 			p.commit(context.WithoutCancel(ctx), j)
 		}
