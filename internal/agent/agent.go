@@ -9,6 +9,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,8 @@ type Options struct {
 	Open func() (Datapath, error)
 	// Devices lists what network devices there are; device.List if nil.
 	Devices func() (map[string]device.Device, error)
+	// Addresses are the host's own ones on a device; device.Addresses if nil.
+	Addresses func(index int) ([]netip.Addr, error)
 	// Log is told what happens; nobody is if it is nil.
 	Log *slog.Logger
 	// Daemon is set for an agent that Run keeps going.
@@ -121,7 +124,7 @@ var _ Service = (*Agent)(nil)
 
 // New makes an agent. It does nothing by itself before Run.
 func New(o Options) *Agent {
-	a := &Agent{store: o.Store, log: o.Log, devices: o.Devices, about: o.About, daemon: o.Daemon, since: time.Now(), open: retried(o.Open), learners: newLearners()}
+	a := &Agent{store: o.Store, log: o.Log, devices: o.Devices, about: o.About, daemon: o.Daemon, since: time.Now(), open: retried(o.Open), learners: newLearners(o.Addresses)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

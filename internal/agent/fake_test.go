@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +52,11 @@ func (h *fakeHost) list() (map[string]device.Device, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.devices), nil
+}
+
+// addresses are the host's own: one on each bridge.
+func (h *fakeHost) addresses(index int) ([]netip.Addr, error) {
+	return []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 255, byte(index)})}, nil
 }
 
 // add makes a device, with the next index.
@@ -314,7 +320,7 @@ func newKit(t testing.TB, daemon *DaemonOptions) *kit {
 	}
 	k.Agent = New(Options{
 		Store: store.New(store.NewFiles(k.dir)), Open: func() (Datapath, error) { return k.host, nil },
-		Devices: k.host.list, Daemon: daemon, Log: slog.New(slog.NewTextHandler(k.log, nil)),
+		Devices: k.host.list, Addresses: k.host.addresses, Daemon: daemon, Log: slog.New(slog.NewTextHandler(k.log, nil)),
 	})
 	return k
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tapgate/internal/datapath"
+	"tapgate/internal/device"
 	"tapgate/internal/learn"
 	"tapgate/internal/store"
 	"tapgate/nwfilter/binding"
@@ -21,6 +22,8 @@ type learnerSet struct {
 	ports map[string]*learner
 	// neighbours are all ports that are bound and there.
 	neighbours map[string]neighbour
+	// addresses are the host's own ones on a device.
+	addresses func(index int) ([]netip.Addr, error)
 	// taught are ports of which something was learned that is not kept yet, or not
 	// in force.
 	taught map[string]bool
@@ -56,8 +59,11 @@ const (
 	holdFrames = 16
 )
 
-func newLearners() *learnerSet {
-	return &learnerSet{ports: map[string]*learner{}, neighbours: map[string]neighbour{}, taught: map[string]bool{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
+func newLearners(addresses func(index int) ([]netip.Addr, error)) *learnerSet {
+	if addresses == nil {
+		addresses = device.Addresses
+	}
+	return &learnerSet{addresses: addresses, ports: map[string]*learner{}, neighbours: map[string]neighbour{}, taught: map[string]bool{}, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
 }
 
 // tell puts a word into a channel that has room for one.

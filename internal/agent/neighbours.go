@@ -34,8 +34,8 @@ func (ls *learnerSet) meet(b *binding.Binding, d device.Device) {
 	ls.neighbours[b.Port] = n
 }
 
-// taken tells whether an address is that of a port's neighbour. Whoever calls holds
-// the lock.
+// taken tells whether an address is that of a port's neighbour, or the host's own on
+// the bridge, which may be the guests' gateway. Whoever calls holds the lock.
 func (ls *learnerSet) taken(port string, a netip.Addr) bool {
 	bridge := ls.neighbours[port].bridge
 	if bridge == 0 {
@@ -49,5 +49,6 @@ func (ls *learnerSet) taken(port string, a netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	own, err := ls.addresses(bridge)
+	return err != nil || slices.Contains(own, a)
 }

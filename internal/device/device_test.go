@@ -2,6 +2,8 @@ package device
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,5 +43,19 @@ func TestOnlyMacvtapsTurnTheirSides(t *testing.T) {
 		if got := (Device{Kind: kind}).IsMacvtap(); got != want {
 			t.Errorf("%q: %v, want %v", kind, got, want)
 		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	lo, err := ByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := Addresses(lo.Index)
+	if err != nil || !slices.Contains(list, netip.MustParseAddr("127.0.0.1")) {
+		t.Errorf("the addresses of lo are %v, %v", list, err)
+	}
+	if list, err := Addresses(1 << 30); err != nil || len(list) > 0 {
+		t.Errorf("the addresses of no device are %v, %v", list, err)
 	}
 }
