@@ -36,7 +36,6 @@ type learnerSet struct {
 type learner struct {
 	// key is the name under which the leases are kept.
 	key     string
-	config  learn.Config
 	machine *learn.Port
 	// memory is what was last kept of it in the kernel.
 	memory []byte
@@ -97,20 +96,16 @@ func (a *Agent) known(v *store.View, b *binding.Binding, now time.Time) []learn.
 	return slices.DeleteFunc(list, func(l learn.Lease) bool { return l.Ended(now) })
 }
 
-// relearn tells a port's machine of a lease that somebody has changed.
-func (a *Agent) relearn(g *guest, changed *learn.Lease, deleted bool) {
-	a.learners.mu.Lock()
-	defer a.learners.mu.Unlock()
-	l := a.learners.ports[g.Port]
+// edit does to a port's machine what somebody has done to the leases that are kept.
+func (ls *learnerSet) edit(g *guest, do edit) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.ports[g.Port]
 	if l == nil || l.key != g.key {
 		return
 	}
-	leases := slices.DeleteFunc(l.machine.Leases(), func(old learn.Lease) bool { return old.Address == changed.Address })
-	if !deleted {
-		leases = append(leases, *changed)
-	}
-	l.machine = learn.New(l.config, leases, l.machine.Memory())
-	a.learners.note(g.Port, learn.Event{Changed: true})
+	_ = do(l.machine) // it was possible a moment ago
+	ls.note(g.Port, learn.Event{Changed: true})
 }
 
 // follow begins to learn what a port's policy needs, or ends it if that is nothing.
@@ -131,8 +126,7 @@ func (a *Agent) follow(d Datapath, w *wanted) {
 	l := a.learners.ports[port]
 	switch {
 	case l != nil && l.key == store.LeaseKey(w.binding):
-		l.config = config
-		l.machine.Configure(l.config)
+		l.machine.Configure(config)
 		if !slices.Equal(learn.Texts(l.machine.Leases()), learn.Texts(w.leases)) {
 			a.learners.note(port, learn.Event{Changed: true}) // some count no more, or came meanwhile
 		}
@@ -143,7 +137,7 @@ func (a *Agent) follow(d Datapath, w *wanted) {
 			a.log.Warn("what was remembered of a guest is lost", "port", port, "fault", err)
 		}
 		a.learners.ports[port] = &learner{
-			key: store.LeaseKey(w.binding), config: config, memory: memory,
+			key: store.LeaseKey(w.binding), memory: memory,
 			machine: learn.New(config, w.leases, memory),
 		}
 		tell(a.learners.due)

@@ -306,3 +306,45 @@ func TestNobodyTakesANeighboursAddress(t *testing.T) {
 	k.claims("10.0.0.2")
 	k.state("guarded", "10.0.0.2")
 }
+
+// TestWhatCountsIsListedAsInUse: what the policy does not take, the list must not
+// promise.
+func TestWhatCountsIsListedAsInUse(t *testing.T) {
+	k := learners(t)
+	b := k.storeBinding("vnet0", "four", "CTRL_IP_LEARNING=dhcp")
+	k.keep(b, leased("10.0.0.5", learn.ARP, 0), leased("10.0.0.6", learn.DHCP, time.Hour))
+	k.has("vnet0", "vnet0 10.0.0.5 arp, vnet0 10.0.0.6 dhcp in use")
+	// Pinned, it is somebody's word.
+	if _, err := k.PinLease(t.Context(), alice, "vnet0", address("10.0.0.5"), true); err != nil {
+		t.Fatal(err)
+	}
+	k.has("vnet0", "vnet0 10.0.0.5 operator pinned in use, vnet0 10.0.0.6 dhcp in use")
+}
+
+func TestAPinnedOfferIsConfirmed(t *testing.T) {
+	k := learningKit(t, "any")
+	mac, server, a := guestMAC("vnet0"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.5")
+	id := dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4})
+	k.sees(lab.DHCPRequest(mac, dhcpv4.MessageTypeDiscover, id), true, true, time.Now())
+	k.sees(lab.DHCPReply(neighbourMAC, server, mac, dhcpv4.MessageTypeOffer, a, time.Hour, id), false, true, time.Now())
+	k.has("vnet0", "vnet0 10.0.0.5 dhcp-offer in use")
+	offered := func() bool {
+		ports, _, err := k.Ports(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ports[0].Learning.Offered
+	}
+	if !offered() {
+		t.Error("the policy does not let DHCP go on")
+	}
+	if _, err := k.PinLease(t.Context(), alice, "vnet0", address("10.0.0.5"), true); err != nil {
+		t.Fatal(err)
+	}
+	k.Agent.teach(t.Context(), k.host)
+	k.has("vnet0", "vnet0 10.0.0.5 operator pinned in use")
+	if offered() {
+		t.Error("it still counts as an offer")
+	}
+	k.quiet()
+}

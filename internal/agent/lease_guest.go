@@ -26,9 +26,6 @@ func invalidLease(format string, args ...any) error {
 	return &leaseError{fmt.Sprintf(format, args...), store.ErrInvalid}
 }
 
-// maxLeases is how many leases of a family a port has.
-const maxLeases = 32
-
 // guest is a bound port, with what its guest has learned.
 type guest struct {
 	*binding.Binding
@@ -61,8 +58,35 @@ func (g *guest) counts(l *learn.Lease) bool {
 	if g.fault != nil || !g.wants(l.Is4()) {
 		return false
 	}
-	// What was learned before this was forbidden is of no use any more.
-	return g.mode != learn.None || l.Source == learn.Operator || l.Pinned
+	c := g.config()
+	return c.Counts(l)
+}
+
+// config is what is learned of the guest, of both families where that cannot be
+// found out.
+func (g *guest) config() learn.Config {
+	return learn.Config{MAC: g.MAC, Mode: g.mode, IPv4: g.ipv4 || g.fault != nil, IPv6: g.ipv6 || g.fault != nil}
+}
+
+// edit is what an operator does to leases.
+type edit func(*learn.Port) error
+
+// apply does it to a copy of the guest's leases. Those that do not count, or have
+// ended, stay as they are, but for the one of the address.
+func (g *guest) apply(address netip.Prefix, do edit) error {
+	m := learn.New(g.config(), g.leases, nil)
+	if err := do(m); err != nil {
+		return err
+	}
+	edited := m.Leases()
+	for _, l := range g.leases {
+		had := func(other learn.Lease) bool { return other.Address == l.Address }
+		if l.Address != address && l.Source != learn.Offer && !slices.ContainsFunc(edited, had) {
+			edited = append(edited, l)
+		}
+	}
+	g.leases = edited
+	return nil
 }
 
 // inUse are the addresses in use, in order.
@@ -112,7 +136,7 @@ func (g *guest) mayHave(l *learn.Lease) error {
 			has++
 		}
 	}
-	if has >= maxLeases {
+	if has >= learn.MaxLeases {
 		return invalidLease("port %s has %d leases of %s already, and no more are possible; delete one of them", g.Port, has, family)
 	}
 	return nil

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -73,35 +74,30 @@ func (a *Agent) AddLease(ctx context.Context, by store.Actor, port string, l lea
 	case end.Year() > lastYear:
 		return nil, invalidLease("a lease cannot end in the year %d; without an end it stays for good", end.Year())
 	}
-	l = learn.Lease{Address: l.Address, Source: learn.Operator, Learned: now, Renewed: now, End: l.End.UTC(), Pinned: l.Pinned}
-	return a.changeLease(ctx, by, port, func(g *guest, done *LeaseChange) (store.Operation, error) {
+	return a.changeLease(ctx, by, port, l.Address, func(g *guest, done *LeaseChange) (store.Operation, edit, error) {
 		done.What = "added"
 		if err := g.mayHave(&l); err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if at, err := g.find(l.Address); err == nil {
 			done.What = "replaced"
 			if old := g.leases[at]; old.Source == learn.Operator && old.Pinned == l.Pinned && old.End.Equal(l.End) {
-				done.What, l = "unchanged", old
+				done.What = "unchanged"
 			}
-			g.leases[at] = l
-		} else {
-			g.leases = append(g.leases, l)
 		}
-		done.Lease.Lease = l
-		return store.AddLeaseOp, nil
+		return store.AddLeaseOp, func(m *learn.Port) error { _, err := m.Add(l, now); return err }, nil
 	})
 }
 
 // PinLease makes a lease one that never ends and is taken back by nobody but who
 // unpins or deletes it.
 func (a *Agent) PinLease(ctx context.Context, by store.Actor, port string, address netip.Prefix, pinned bool) (*LeaseChange, error) {
-	return a.changeLease(ctx, by, port, func(g *guest, done *LeaseChange) (store.Operation, error) {
+	return a.changeLease(ctx, by, port, address, func(g *guest, done *LeaseChange) (store.Operation, edit, error) {
 		at, err := g.find(address)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
-		l := &g.leases[at]
+		l := g.leases[at]
 		op := store.UnpinLeaseOp
 		done.What = "unpinned"
 		if pinned {
@@ -110,37 +106,46 @@ func (a *Agent) PinLease(ctx context.Context, by store.Actor, port string, addre
 		if l.Pinned == pinned {
 			done.What = "unchanged"
 		}
-		l.Pinned = pinned
-		if l.Ended(time.Now()) {
+		now := time.Now()
+		if l.Pinned = pinned; l.Ended(now) {
 			done.Notes = append(done.Notes, fmt.Sprintf("the lease of %s had ended at %s, so that it is no more", l.Text(), l.End.Format(time.RFC3339)))
 		}
-		done.Lease.Lease = *l
-		return op, nil
+		return op, func(m *learn.Port) error {
+			_, err := m.Pin(address, pinned)
+			if errors.Is(err, learn.ErrNoLease) {
+				_, err = m.Add(l, now) // it did not count any more
+			}
+			return err
+		}, nil
 	})
 }
 
 // DeleteLease takes an address away from the guest of a port.
 func (a *Agent) DeleteLease(ctx context.Context, by store.Actor, port string, address netip.Prefix) (*LeaseChange, error) {
-	return a.changeLease(ctx, by, port, func(g *guest, done *LeaseChange) (store.Operation, error) {
+	return a.changeLease(ctx, by, port, address, func(g *guest, done *LeaseChange) (store.Operation, edit, error) {
 		at, err := g.find(address)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		done.What, done.Lease.Lease = "deleted", g.leases[at]
-		g.leases = slices.Delete(g.leases, at, at+1)
 		switch g.mode {
 		case learn.Any:
 			done.Notes = append(done.Notes, "the guest may have it again as soon as it uses it; CTRL_IP_LEARNING=none at the binding forbids that")
 		case learn.FromDHCP:
 			done.Notes = append(done.Notes, "the guest may have it again when a DHCP server gives it")
 		}
-		return store.DeleteLeaseOp, nil
+		return store.DeleteLeaseOp, func(m *learn.Port) error {
+			if _, err := m.Delete(address); !errors.Is(err, learn.ErrNoLease) {
+				return err
+			}
+			return nil // it did not count any more
+		}, nil
 	})
 }
 
-// changeLease changes the leases of a port in somebody's name, as change says, who
-// works on a copy of them, and puts the change in force.
-func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, change func(*guest, *LeaseChange) (store.Operation, error)) (*LeaseChange, error) {
+// changeLease edits the leases of a port in somebody's name, as plan says, stores
+// them and puts them in force. The port's machine is told when that is done.
+func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, address netip.Prefix, plan func(*guest, *LeaseChange) (store.Operation, edit, error)) (*LeaseChange, error) {
 	done := &LeaseChange{Port: port}
 	notes, err := a.update(ctx, by, func(u *store.Update) error {
 		g, err := a.guestOf(u.View, port)
@@ -148,9 +153,17 @@ func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, ch
 			return err
 		}
 		before := g.inUse()
-		op, err := change(g, done)
+		op, do, err := plan(g, done)
 		if err != nil {
 			return err
+		}
+		if done.What != "unchanged" {
+			if err := g.apply(address, do); err != nil {
+				return invalidLease("port %s: %v", port, err)
+			}
+		}
+		if at, err := g.find(address); err == nil {
+			done.Lease.Lease = g.leases[at]
 		}
 		done.Lease = g.show(done.Lease.Lease)
 		done.Lease.InUse = done.Lease.InUse && done.What != "deleted"
@@ -167,11 +180,10 @@ func (a *Agent) changeLease(ctx context.Context, by store.Actor, port string, ch
 			defer t.discard()
 			enforce = t.enforce(ctx)
 		}
-		edit := store.LeaseEdit{Operation: op, Port: port, Address: done.Lease.Address}
-		if err := u.ChangeLeases(edit, g.key, g.leases, enforce); err != nil {
+		if err := u.ChangeLeases(store.LeaseEdit{Operation: op, Port: port, Address: address}, g.key, g.leases, enforce); err != nil {
 			return err
 		}
-		a.relearn(g, &done.Lease.Lease, done.What == "deleted")
+		a.learners.edit(g, do)
 		for _, c := range t.changes() {
 			done.PortChange = c
 		}

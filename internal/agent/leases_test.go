@@ -220,7 +220,7 @@ func TestLeasesThatCannotBeChanged(t *testing.T) {
 	k.storeBinding("vnet1x", "four", "IP=10.0.0.9")
 	k.storeBinding("vnet2xx", "neither")
 	var many []learn.Lease
-	for i := range maxLeases {
+	for i := range learn.MaxLeases {
 		many = append(many, leased(fmt.Sprintf("10.0.1.%d", i), learn.DHCP, time.Hour))
 	}
 	k.keep(k.storeBinding("vnet3xxx", "both"), many...)

@@ -51,7 +51,7 @@ func FuzzObserve(f *testing.F) {
 			t.Errorf("a machine made anew does otherwise: %v, %v", p.Leases(), twin.Leases())
 		}
 		leases := p.Leases()
-		if len(leases) > 2*maxLeases || len(p.Memory()) > 4096 {
+		if len(leases) > 2*MaxLeases || len(p.Memory()) > 4096 {
 			t.Errorf("%d leases, %d bytes of memory", len(leases), len(p.Memory()))
 		}
 		for _, l := range leases {

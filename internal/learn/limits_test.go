@@ -18,10 +18,10 @@ func TestIPv4TableIsFull(t *testing.T) {
 	give := func(i int) Event {
 		return k.leased(uint32(i), netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}).String(), hour)
 	}
-	for i := range maxLeases {
+	for i := range MaxLeases {
 		give(i + 1)
 	}
-	event := give(maxLeases + 1)
+	event := give(MaxLeases + 1)
 	if event.Renewed || len(event.Notes) != 1 || !strings.Contains(event.Notes[0], "10.0.0.33 is not learned: the port has 32 addresses") {
 		t.Errorf("one more gives %+v", event)
 	}
@@ -30,13 +30,13 @@ func TestIPv4TableIsFull(t *testing.T) {
 		t.Errorf("renewing one gives %+v", event)
 	}
 	k.wait(hour / 2)
-	give(maxLeases + 1)
+	give(MaxLeases + 1)
 	k.want("10.0.0.1 dhcp 30m0s", "10.0.0.33 dhcp 1h0m0s")
 }
 
 func TestSilentAddressesMakeRoom(t *testing.T) {
 	k := newKit(t, dhcp6)
-	for i := range maxLeases {
+	for i := range MaxLeases {
 		k.out(solicit(guestMAC, address6(i)))
 		k.wait(time.Second)
 	}
@@ -53,7 +53,7 @@ func TestSilentAddressesMakeRoom(t *testing.T) {
 	has := func(i int) bool {
 		return slices.ContainsFunc(k.Leases(), func(l Lease) bool { return l.Text() == address6(i) })
 	}
-	if n := len(k.Leases()); n != maxLeases || !has(0) || !has(1) || has(2) || !has(3) || !has(500) {
+	if n := len(k.Leases()); n != MaxLeases || !has(0) || !has(1) || has(2) || !has(3) || !has(500) {
 		t.Errorf("of %d leases: pinned %t, heard %t, longest silent %t, next %t, new %t", n, has(0), has(1), has(2), has(3), has(500))
 	}
 	// What a server gives need not wait.
@@ -61,7 +61,7 @@ func TestSilentAddressesMakeRoom(t *testing.T) {
 	if event := k.in(dhcp6In(dhcpv6.MessageTypeReply, 1, five)); !event.Changed {
 		t.Errorf("the event is %+v", event)
 	}
-	if n := len(k.Leases()); n != maxLeases || has(3) {
+	if n := len(k.Leases()); n != MaxLeases || has(3) {
 		t.Errorf("%d leases, the longest silent %t", n, has(3))
 	}
 }
@@ -70,16 +70,16 @@ func TestTableOfWhatServersGiveIsFull(t *testing.T) {
 	k := newKit(t, dhcp6)
 	k.out(dhcp6Out(dhcpv6.MessageTypeRequest, 1, toServer))
 	var addresses []dhcpv6.Option
-	for i := range maxLeases + 5 {
+	for i := range MaxLeases + 5 {
 		addresses = append(addresses, iaAddr(fmt.Sprintf("2001:db8::%x", i+1), hour))
 	}
 	event := k.in(dhcp6In(dhcpv6.MessageTypeReply, 1, iaNA(addresses...)))
-	if n := len(k.Leases()); n != maxLeases || len(event.Notes) != 5 {
+	if n := len(k.Leases()); n != MaxLeases || len(event.Notes) != 5 {
 		t.Errorf("%d leases, notes %q", n, event.Notes)
 	}
 	k.wait(silence)
 	k.out(dad(guestMAC, "fe80::5"))
-	if n := len(k.Leases()); n != maxLeases || slices.ContainsFunc(k.Leases(), func(l Lease) bool { return l.Source == ND }) {
+	if n := len(k.Leases()); n != MaxLeases || slices.ContainsFunc(k.Leases(), func(l Lease) bool { return l.Source == ND }) {
 		t.Errorf("a claim replaces what a server gave: %d leases", n)
 	}
 }

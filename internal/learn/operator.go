@@ -54,7 +54,7 @@ func (p *Port) checkAdd(l *Lease, now time.Time) error {
 			count++
 		}
 	}
-	if count >= maxLeases {
+	if count >= MaxLeases {
 		return fmt.Errorf("the port has %d addresses of the family of %s already; delete one first", count, l.Text())
 	}
 	return nil

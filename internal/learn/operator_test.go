@@ -82,7 +82,7 @@ func TestWhatAnOperatorCannotAdd(t *testing.T) {
 		t.Error("a lease that has ended is added")
 	}
 	k.want()
-	for i := range byte(maxLeases) {
+	for i := range byte(MaxLeases) {
 		k.add(Lease{Address: whole(netip.AddrFrom4([4]byte{10, 0, 0, i + 1}))})
 	}
 	if _, err := k.Add(Lease{Address: prefixFrom("10.0.1.1")}, k.now); err == nil || !strings.Contains(err.Error(), "delete one first") {

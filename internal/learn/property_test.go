@@ -85,7 +85,7 @@ func checkMachine(rt *rapid.T, p *Port, c Config, now time.Time, operated bool) 
 			rt.Fatalf("%+v is no guest's address", l)
 		}
 	}
-	if max(count[0], count[1]) > maxLeases || len(p.Memory()) > 4096 {
+	if max(count[0], count[1]) > MaxLeases || len(p.Memory()) > 4096 {
 		rt.Fatalf("%d leases, %d bytes of memory", count, len(p.Memory()))
 	}
 	if c.Mode == Any && !operated && count[0] > 1 {

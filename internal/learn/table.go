@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxLeases of a family are kept for a port.
-	maxLeases = 32
+	// MaxLeases of a family are kept for a port.
+	MaxLeases = 32
 	// heardEvery is how exactly it is known when a guest last used an address:
 	// leases are stored each time that Renewed differs.
 	heardEvery = 5 * time.Minute
@@ -27,6 +27,10 @@ func (l *Lease) claimed() bool {
 }
 
 func (l *Lease) global6() bool { return !l.Is4() && !l.Address.Addr().IsLinkLocalUnicast() }
+
+// Counts tells whether a lease is one that New keeps: it could have been learned so,
+// or is an operator's, of whatever family.
+func (c *Config) Counts(l *Lease) bool { return c.wants(l, c.Mode) }
 
 // wants tells whether a lease could have been learned so; was is the mode in
 // which it was.
@@ -61,7 +65,7 @@ func (p *Port) give(l Lease, now time.Time) {
 	case ok:
 		l.Learned, l.Pinned = old.Learned, old.Pinned
 	case !p.room(&l, now):
-		p.notes.add("%s is not learned: the port has %d addresses of its family already", l.Text(), maxLeases)
+		p.notes.add("%s is not learned: the port has %d addresses of its family already", l.Text(), MaxLeases)
 		return
 	}
 	p.leases[l.Address] = l
@@ -80,7 +84,7 @@ func (p *Port) room(l *Lease, now time.Time) bool {
 			}
 		}
 	}
-	if len(family) < maxLeases {
+	if len(family) < MaxLeases {
 		return true
 	}
 	if len(candidates) == 0 {
