@@ -28,7 +28,7 @@ func is(address string) func(netip.Addr) bool {
 func (h *learningHost) dnsmasq() *lab.Program {
 	h.Helper()
 	p, err := h.ServeDNSMasq(h.Context(), h.Neighbour, h.TempDir(), lab.DNSMasqConfig{From: leasedFrom, To: leasedTo, Lease: 2 * time.Minute})
-	h.needs(err)
+	h.runs(p, err)
 	return p
 }
 
@@ -46,7 +46,7 @@ func (h *learningHost) ask(config lab.DHCPClientConfig) *lab.Program {
 	h.Helper()
 	config.Dir = h.TempDir()
 	p, err := h.RunDHCPClient(h.client, config)
-	h.needs(err)
+	h.runs(p, err)
 	return p
 }
 

@@ -56,8 +56,8 @@ func TestLearnsFromSLAAC(t *testing.T) {
 	for _, filter := range []string{"clean-traffic-ipv6", "clean-traffic-dual"} {
 		t.Run(filter, func(t *testing.T) {
 			h := newLearningHost(t)
-			_, err := h.ServeDNSMasq(t.Context(), h.Neighbour, t.TempDir(), lab.DNSMasqConfig{Advertised: advertised, Lease: 2 * time.Minute})
-			h.needs(err)
+			server, err := h.ServeDNSMasq(t.Context(), h.Neighbour, t.TempDir(), lab.DNSMasqConfig{Advertised: advertised, Lease: 2 * time.Minute})
+			h.runs(server, err)
 			h.learn(h.client, filter)
 			h.must(h.client.AutoConfigure(lab.SLAACConfig{Privacy: true}))
 			ctx := h.within(20 * time.Second)
@@ -179,15 +179,16 @@ func TestLearnsFromDHCPv6(t *testing.T) {
 			}
 			h := newLearningHost(t)
 			h.learn(h.client, "clean-traffic-ipv6", "CTRL_IP_LEARNING=dhcp")
+			var server *lab.Program
 			var err error
 			if test.prefix {
-				_, err = h.ServeDelegation(t.Context(), h.Neighbour, t.TempDir(), lab.DelegationConfig{
+				server, err = h.ServeDelegation(t.Context(), h.Neighbour, t.TempDir(), lab.DelegationConfig{
 					From: givenFrom6, To: givenTo6, First: delegated, Last: delegated, Lease: 12 * time.Second,
 				})
 			} else {
-				_, err = h.ServeDNSMasq(t.Context(), h.Neighbour, t.TempDir(), lab.DNSMasqConfig{From6: givenFrom6, To6: givenTo6, Lease: 2 * time.Minute})
+				server, err = h.ServeDNSMasq(t.Context(), h.Neighbour, t.TempDir(), lab.DNSMasqConfig{From6: givenFrom6, To6: givenTo6, Lease: 2 * time.Minute})
 			}
-			h.needs(err)
+			h.runs(server, err)
 			h.must(h.client.AutoConfigure(lab.SLAACConfig{NoRouters: true}))
 			_, err = h.client.WaitAddress(h.within(5*time.Second), netip.Addr.IsLinkLocalUnicast)
 			h.must(err)

@@ -70,6 +70,13 @@ func (h *learningHost) needs(err error) {
 	h.must(err)
 }
 
+// runs is needs for a program, which ends before what the test does away with: its directory is one.
+func (h *learningHost) runs(p *lab.Program, err error) {
+	h.Helper()
+	h.needs(err)
+	h.Cleanup(p.Stop)
+}
+
 func (h *learningHost) must(err error) {
 	h.Helper()
 	if err != nil {

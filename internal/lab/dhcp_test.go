@@ -33,6 +33,13 @@ func started(t *testing.T, err error) {
 	}
 }
 
+// running is started for a program, which ends before what the test does away with: its directory is one.
+func running(t *testing.T, p *Program, err error) {
+	t.Helper()
+	started(t, err)
+	t.Cleanup(p.Stop)
+}
+
 func within(t *testing.T, limit time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -44,15 +51,14 @@ func TestDHCPClientsGetAnAddressFromDNSMasq(t *testing.T) {
 	l := newLab(t)
 	guest := newDHCPGuest(t, l)
 	given := netip.MustParsePrefix("10.77.0.128/25")
-	_, err := l.ServeDNSMasq(t.Context(), l.Neighbour, t.TempDir(), DNSMasqConfig{
+	server, err := l.ServeDNSMasq(t.Context(), l.Neighbour, t.TempDir(), DNSMasqConfig{
 		From: netip.MustParseAddr("10.77.0.130"), To: netip.MustParseAddr("10.77.0.199"), Lease: 2 * time.Minute,
 	})
-	started(t, err)
+	running(t, server, err)
 	for _, client := range []DHCPClient{Udhcpc, Dhclient, Dhcpcd} {
 		t.Run(string(client), func(t *testing.T) {
 			p, err := l.RunDHCPClient(guest, DHCPClientConfig{Client: client, Dir: t.TempDir(), ID: "lab-" + string(client)})
-			started(t, err)
-			defer p.Stop()
+			running(t, p, err)
 			address, err := guest.WaitAddress(within(t, 15*time.Second), given.Contains)
 			if err != nil {
 				t.Fatalf("%v; it printed:\n%s", err, p.Output())
@@ -86,7 +92,7 @@ func TestDHCPServerDoesWhatItIsTold(t *testing.T) {
 	server.Give(DHCPGrant{Address: first, Lease: 4 * time.Second})
 	server.Hold(dhcpv4.MessageTypeRequest)
 	p, err := l.RunDHCPClient(guest, DHCPClientConfig{Client: Dhclient, Dir: t.TempDir()})
-	started(t, err)
+	running(t, p, err)
 	ctx := within(t, 20*time.Second)
 	fail := func(err error) {
 		t.Helper()
@@ -128,8 +134,7 @@ func TestAClientDeclinesAnAddressInUse(t *testing.T) {
 			mark := server.Mark()
 			config.Dir = t.TempDir()
 			p, err := l.RunDHCPClient(guest, config)
-			started(t, err)
-			defer p.Stop()
+			running(t, p, err)
 			if _, err := server.Heard(within(t, 10*time.Second), dhcpv4.MessageTypeDecline, mark); err != nil {
 				t.Errorf("%v; it printed:\n%s", err, p.Output())
 			}
@@ -150,7 +155,7 @@ func TestUdhcpcReleasesWhenItIsStopped(t *testing.T) {
 	}
 	server.Give(DHCPGrant{Address: netip.MustParseAddr("10.77.0.140"), Lease: time.Minute})
 	p, err := l.RunDHCPClient(guest, DHCPClientConfig{Client: Udhcpc, Dir: t.TempDir(), Release: true})
-	started(t, err)
+	running(t, p, err)
 	ctx := within(t, 10*time.Second)
 	if err := p.Says(ctx, "lab: bound 10.77.0.140/24", 0); err != nil {
 		t.Fatal(err)

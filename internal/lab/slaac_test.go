@@ -12,8 +12,8 @@ var linkPrefix = netip.MustParsePrefix("fd77::/64")
 func TestTheKernelMakesAddressesOfWhatDNSMasqAdvertises(t *testing.T) {
 	l := newLab(t)
 	guest := newDHCPGuest(t, l)
-	_, err := l.ServeDNSMasq(t.Context(), l.Neighbour, t.TempDir(), DNSMasqConfig{Advertised: linkPrefix, Lease: 2 * time.Minute})
-	started(t, err)
+	server, err := l.ServeDNSMasq(t.Context(), l.Neighbour, t.TempDir(), DNSMasqConfig{Advertised: linkPrefix, Lease: 2 * time.Minute})
+	running(t, server, err)
 	if err := guest.AutoConfigure(SLAACConfig{Privacy: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +122,9 @@ func TestDHCPv6ClientsGetAnAddressAndAPrefix(t *testing.T) {
 			} else {
 				server, err = l.ServeDelegation(t.Context(), l.Neighbour, t.TempDir(), both)
 			}
-			started(t, err)
-			defer server.Stop()
+			running(t, server, err)
 			client, err := l.RunDHCPClient(guest, DHCPClientConfig{Client: test.client, IPv6: true, Prefix: test.prefix, Dir: t.TempDir()})
-			started(t, err)
-			defer client.Stop()
+			running(t, client, err)
 			ctx := within(t, 20*time.Second)
 			address, err := guest.WaitAddress(ctx, given.Contains)
 			if err != nil {
